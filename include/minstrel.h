@@ -1,0 +1,316 @@
+/* minstrel - train, evaluate and run decoder-only transformers; the whole public API
+ *
+ *     minstrel_error err;
+ *     minstrel_options o = minstrel_default_options();
+ *     minstrel_model *m = NULL;
+ *
+ *     if (minstrel_model_open(&m, "run", &o, &err)) { puts(err.message); return 1; }
+ *     minstrel_generate_options g = minstrel_default_generate_options();
+ *     g.on_text = print_text;                           // called with each piece of text
+ *     if (minstrel_generate(m, "In the beginning", &g, NULL, &err)) puts(err.message);
+ *     minstrel_model_free(m);
+ *
+ * What is not here is not API.  The library never prints, exits, or reads the environment.
+ * Every call that can fail returns a minstrel_status and fills *err (which may be NULL) with one line.
+ * Objects are used by one thread at a time; different objects may be used by different threads when
+ * they were opened apart.  Options structs are made by their minstrel_default_... function. */
+#ifndef MINSTREL_H
+#define MINSTREL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MINSTREL_VERSION "0.1.0"
+
+typedef enum {
+    MINSTREL_OK,
+    MINSTREL_MEMORY,        /* out of memory */
+    MINSTREL_IO,            /* a file cannot be read or written */
+    MINSTREL_FORMAT,        /* a malformed file */
+    MINSTREL_INPUT,         /* a value, name or text that does not fit */
+    MINSTREL_SHAPE,         /* shapes do not match */
+    MINSTREL_UNSUPPORTED,   /* known, but not supported by this build or version */
+    MINSTREL_DEVICE,        /* the device failed */
+    MINSTREL_NONFINITE,     /* a loss or gradient is NaN or infinite */
+    MINSTREL_INTERRUPTED    /* a callback asked to stop */
+} minstrel_status;
+
+typedef struct {
+    minstrel_status status;
+    int64_t offset;         /* byte of the file; -1: none */
+    char message[240];      /* one line */
+    char path[256];         /* file concerned; "": none */
+} minstrel_error;
+
+typedef struct minstrel_model minstrel_model;       /* weights, configuration, tokenizer */
+typedef struct minstrel_session minstrel_session;   /* one timeline of tokens over a model */
+typedef struct minstrel_trainer minstrel_trainer;   /* a run: model, optimizer, schedule, data cursor */
+
+const char *minstrel_version(void);
+const char *minstrel_status_text(minstrel_status status);
+
+/* -- options of everything ------------------------------------------------------------------- */
+
+typedef void minstrel_log_fn(void *data, const char *line);
+
+typedef struct {
+    size_t size;                /* sizeof this struct: fields may be added at the end */
+    const char *backend;        /* "auto", "cpu", "ref", ...; default "auto" */
+    int threads;                /* 0: all cores; default 0 */
+    minstrel_log_fn *log;       /* NULL: silent; default NULL */
+    void *log_data;
+} minstrel_options;
+
+minstrel_options minstrel_default_options(void);
+
+/* The i-th back end that can be opened here: its name, NULL past the end. */
+const char *minstrel_backend(int i);
+
+/* Describes a back end: text of some lines (device, composed ops), from malloc, to *text. */
+minstrel_status minstrel_backend_describe(const char *backend, char **text, minstrel_error *err);
+
+/* -- models ---------------------------------------------------------------------------------- */
+
+/* The shape of a model.  In requests 0 (and "" for arch) means: as the preset has it. */
+typedef struct {
+    size_t size;
+    char arch[16];
+    int vocab, context, layers, width, heads, kv_heads, head_dim, ffn;
+    uint64_t parameters;        /* output only */
+} minstrel_shape;
+
+minstrel_shape minstrel_default_shape(void);
+
+/* Opens a folder in the Hugging Face layout (a run folder is one). */
+minstrel_status minstrel_model_open(minstrel_model **out, const char *path, const minstrel_options *o,
+                                    minstrel_error *err);
+/* A model of a preset ("llama", ...) with random weights of a seed and a byte tokenizer when vocab is 257. */
+minstrel_status minstrel_model_new(minstrel_model **out, const char *preset, const minstrel_shape *shape,
+                                   uint64_t seed, const minstrel_options *o, minstrel_error *err);
+void minstrel_model_free(minstrel_model *m);
+minstrel_shape minstrel_model_shape(const minstrel_model *m);
+
+/* The shape a preset would give, without making it.  "MODEL/" folders by minstrel_model_open. */
+minstrel_status minstrel_preset_shape(const char *preset, const minstrel_shape *wanted,
+                                      minstrel_shape *out, minstrel_error *err);
+const char *minstrel_preset(int i);             /* names; NULL past the end */
+const char *minstrel_preset_about(int i);
+
+/* Text for `info`: configuration and the list of tensors, from malloc.  json: one JSON object. */
+minstrel_status minstrel_model_describe(const minstrel_model *m, int json, char **text,
+                                        minstrel_error *err);
+void minstrel_text_free(char *text);            /* frees what a function above gave */
+
+/* Tokens of a text (from malloc, minstrel_tokens_free), and the text of tokens (0-terminated). */
+minstrel_status minstrel_encode(const minstrel_model *m, const char *text, size_t text_bytes,
+                                int32_t **ids, size_t *count, minstrel_error *err);
+minstrel_status minstrel_decode(const minstrel_model *m, const int32_t *ids, size_t count,
+                                char **text, minstrel_error *err);
+void minstrel_tokens_free(int32_t *ids);
+
+/* -- sessions: token by token ---------------------------------------------------------------- */
+
+/* Room for `context` tokens; 0: what the model allows.  The model outlives the session. */
+minstrel_status minstrel_session_new(minstrel_session **out, minstrel_model *m, int context,
+                                     minstrel_error *err);
+void minstrel_session_free(minstrel_session *s);
+/* Appends tokens; logits (vocab floats, lent until the next call) follow the last.  MINSTREL_INPUT when
+ * an id is out of range, nothing is given, or the context is full: then nothing is appended. */
+minstrel_status minstrel_session_append(minstrel_session *s, const int32_t *ids, size_t count,
+                                        const float **logits, minstrel_error *err);
+int minstrel_session_length(const minstrel_session *s);
+/* Forgets all but the first `length` tokens. */
+minstrel_status minstrel_session_rewind(minstrel_session *s, int length, minstrel_error *err);
+
+/* -- generation ------------------------------------------------------------------------------ */
+
+typedef enum {
+    MINSTREL_STOP_LENGTH,   /* max_tokens reached */
+    MINSTREL_STOP_EOS,      /* the end-of-text token */
+    MINSTREL_STOP_CONTEXT,  /* the context is full */
+    MINSTREL_STOP_ASKED     /* on_text returned nonzero */
+} minstrel_stop;
+
+/* Text as it comes, whole UTF-8 characters (prompt: which of several prompts).  Nonzero stops. */
+typedef int minstrel_text_fn(void *data, size_t prompt, const char *text, size_t text_bytes);
+
+typedef struct {
+    size_t size;
+    int max_tokens;             /* default 256 */
+    float temperature;          /* 0: greedy; default 1 */
+    int top_k;                  /* 0: all; default 0 */
+    float top_p;                /* 1: all; default 1 */
+    float min_p;                /* 0: all; default 0 */
+    uint64_t seed;              /* default 1 */
+    int beams;                  /* 1: no beam search (which ignores the sampling fields); default 1 */
+    float length_penalty;       /* beam score: log probability / length^penalty; default 1 */
+    int batch;                  /* prompts at once in minstrel_generate_all; default 1 */
+    int ignore_eos;             /* default 0 */
+    minstrel_text_fn *on_text;  /* default NULL */
+    void *data;
+} minstrel_generate_options;
+
+typedef struct {
+    char *text;                 /* generated text without the prompt, from malloc */
+    int32_t *ids;               /* its tokens, from malloc */
+    size_t count;
+    size_t prompt_tokens;
+    double log_probability;     /* of the generated tokens under the model */
+    minstrel_stop stop;
+    double prefill_s, decode_s;
+} minstrel_text;
+
+minstrel_generate_options minstrel_default_generate_options(void);
+
+/* Continues a prompt.  *out may be NULL (when on_text is used); freed with minstrel_text_clear.
+ * MINSTREL_INPUT: empty prompt for a model without a bos token, a prompt longer than the context,
+ * a character without a token. */
+minstrel_status minstrel_generate(minstrel_model *m, const char *prompt,
+                                  const minstrel_generate_options *g, minstrel_text *out,
+                                  minstrel_error *err);
+/* Many prompts, `batch` at a time; out has one element a prompt.  Each equals its run alone. */
+minstrel_status minstrel_generate_all(minstrel_model *m, const char *const *prompt, size_t prompts,
+                                      const minstrel_generate_options *g, minstrel_text *out,
+                                      minstrel_error *err);
+void minstrel_text_clear(minstrel_text *t);
+
+/* -- evaluation ------------------------------------------------------------------------------ */
+
+typedef struct {
+    uint64_t tokens;            /* targets counted */
+    uint64_t text_bytes;        /* bytes of text they stand for */
+    double loss;                /* mean, nats a token */
+    double perplexity;          /* exp(loss) */
+    double bits_per_byte;
+    double seconds;
+} minstrel_evaluation;
+
+/* Loss over text files, folders, .jsonl, .zst, shards; windows of `context` tokens (0: the model's), each
+ * predicted from what stands before it in its window.  batch: windows at a time (0: 8). */
+minstrel_status minstrel_evaluate_paths(minstrel_model *m, const char *const *path, int paths,
+                                        int context, int batch, minstrel_evaluation *out,
+                                        minstrel_error *err);
+
+/* -- training -------------------------------------------------------------------------------- */
+
+typedef struct {
+    size_t size;
+    /* the model: one of preset, config, init */
+    const char *preset;         /* default "llama" */
+    const char *config;         /* a config.json: shape from there; default NULL */
+    const char *init;           /* a model folder to fine-tune; default NULL */
+    minstrel_shape shape;       /* on top of preset or config */
+    const char *initialise;     /* "normal", "xavier"; default "normal", "xavier" for original */
+    /* the data */
+    const char *const *data;    /* paths */
+    int datas;
+    const char *const *held_out;    /* default none: split off */
+    int held_outs;
+    double held_out_fraction;   /* default 0.1 */
+    const char *tokenizer;      /* "bytes", "chars", FILE; default "bytes", or the model's own */
+    /* the run */
+    const char *out;            /* run folder */
+    int resume;                 /* continue the run in `out`; options not given come from there */
+    int64_t steps;              /* default 1000 */
+    int batch;                  /* sequences a micro-step; default 8 */
+    int accumulate;             /* micro-steps a step; default 1 */
+    double lr;                  /* default 1e-3 */
+    double min_lr;              /* default lr / 10 */
+    int64_t warmup;             /* steps; default steps / 20 */
+    int64_t decay;              /* wsd: steps of decay at the end; default steps / 5 */
+    const char *schedule;       /* constant linear cosine rsqrt wsd; default "cosine" */
+    double weight_decay;        /* default 0.1 */
+    double beta1, beta2, eps;   /* default 0.9, 0.95, 1e-8 */
+    double clip;                /* default 1; 0: none */
+    double dropout;             /* default 0 */
+    uint64_t seed;              /* default 1 */
+    int recompute;              /* keep only layer inputs; default 0 */
+    int64_t eval_every;         /* steps; default steps / 10; 0: only at the end */
+    int64_t save_every;         /* steps; default steps / 5; 0: only at the end */
+    int keep;                   /* snapshots; default 2 */
+    int64_t sample_every;       /* steps between samples of text in the log; default eval_every; 0: none */
+    const char *sample_prompt;  /* default: the first characters of the held-out text */
+} minstrel_train_options;
+
+/* What a step reports. */
+typedef struct {
+    int64_t step, steps;        /* done, of */
+    double loss;                /* mean of the step's targets */
+    double grad_norm, lr;
+    double tokens_per_s, seconds, left_s;
+    uint64_t tokens;            /* trained on so far */
+} minstrel_progress;
+
+minstrel_train_options minstrel_default_train_options(void);
+
+/* Prepares the data, makes or loads the model, opens or resumes the run.  Refuses a run folder that
+ * already holds a run unless resume. */
+minstrel_status minstrel_trainer_new(minstrel_trainer **out, const minstrel_train_options *t,
+                                     const minstrel_options *o, minstrel_error *err);
+void minstrel_trainer_free(minstrel_trainer *t);
+
+/* One optimizer step: batch * accumulate windows forward and backward, clip, AdamW, metrics.jsonl.
+ * MINSTREL_NONFINITE names the first bad tensor; the weights are then as before the step. */
+minstrel_status minstrel_train_step(minstrel_trainer *t, minstrel_progress *out, minstrel_error *err);
+
+/* Held-out loss of the weights as they are. */
+minstrel_status minstrel_evaluate(minstrel_trainer *t, minstrel_evaluation *out, minstrel_error *err);
+
+/* Writes a snapshot and publishes it at the top of the run folder. */
+minstrel_status minstrel_save(minstrel_trainer *t, minstrel_error *err);
+
+/* All steps that are left, with evaluations, samples and snapshots as the options say.
+ * on_step: called after each step; nonzero stops cleanly, with a snapshot. */
+typedef int minstrel_step_fn(void *data, const minstrel_progress *p);
+minstrel_status minstrel_train(minstrel_trainer *t, minstrel_step_fn *on_step, void *data,
+                               minstrel_evaluation *final, minstrel_error *err);
+
+/* For programs with a loop of their own: gradients of given tokens, without data or schedule.
+ * id, target: (batch, context); target -1 is ignored.  *loss: mean over the targets that count. */
+minstrel_status minstrel_zero_gradients(minstrel_trainer *t, minstrel_error *err);
+minstrel_status minstrel_add_gradients(minstrel_trainer *t, const int32_t *id, const int32_t *target,
+                                       double *loss, minstrel_error *err);
+minstrel_status minstrel_apply_gradients(minstrel_trainer *t, double lr, double *grad_norm,
+                                         minstrel_error *err);
+/* The trainer's model, lent: to generate with while training. */
+minstrel_model *minstrel_trainer_model(minstrel_trainer *t);
+int64_t minstrel_trainer_step(const minstrel_trainer *t);
+
+/* -- benches --------------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *name;           /* "linear_fwd", "forward", "train step" */
+    const char *label;          /* shape in words */
+    double median_s, min_s, max_s;
+    int runs;
+    double tokens_per_s;        /* 0: has no tokens */
+    double flops_per_s, bytes_per_s;    /* 0: not counted */
+} minstrel_bench_row;
+typedef void minstrel_bench_fn(void *data, const minstrel_bench_row *row);
+
+/* Times every op on the case rows; filter: part of an op's name, NULL: all. */
+minstrel_status minstrel_bench_ops(const char *filter, const minstrel_options *o,
+                                   minstrel_bench_fn *fn, void *data, minstrel_error *err);
+/* Times training steps, a forward of `tokens` tokens ("prefill"), or a decode step at that depth
+ * ("decode") of a model with random weights or of a folder; what: "train", "prefill", "decode". */
+typedef struct {
+    size_t size;
+    const char *what;
+    const char *preset;         /* or */
+    const char *model;          /* a folder */
+    minstrel_shape shape;
+    int batch, tokens, runs;    /* default 1, 5 (train: the context), 20 */
+} minstrel_bench_options;
+minstrel_bench_options minstrel_default_bench_options(void);
+minstrel_status minstrel_bench(const minstrel_bench_options *b, const minstrel_options *o,
+                               minstrel_bench_fn *fn, void *data, minstrel_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,33 @@
+/* arch - the families of models: presets, and the names of their tensors on disk; no computation */
+#ifndef MS_MODEL_ARCH_H
+#define MS_MODEL_ARCH_H
+
+#include "model/config.h"
+#include "model/params.h"
+
+/* One stored tensor and the part of a parameter that it holds. */
+typedef struct {
+    char name[96];       /* as in model.safetensors */
+    ms_tensor part;      /* rows of the packed parameter; (rows, cols) or (n) */
+    bool transposed;     /* stored as (cols, rows): the Conv1D weights of gpt2 */
+} ms_stored;
+
+typedef struct {
+    const char *name;           /* "llama" */
+    const char *about;          /* one line */
+    const char *model_type;     /* of config.json; "minstrel" for original and nano */
+    void (*preset)(ms_config *c);   /* options and a small default shape; vocab 0 */
+    /* The i-th stored tensor of p in the order of the file; false past the end. */
+    bool (*stored)(const ms_config *c, ms_params *p, int i, ms_stored *out);
+} ms_arch;
+
+/* By preset name (also "smollm", an alias of llama); NULL when unknown. */
+const ms_arch *ms_arch_find(const char *name);
+const ms_arch *ms_arch_at(int i);               /* NULL past the end */
+
+/* Fills *c with the preset, then derives head_dim, kv_heads, embed_scale from the shape. */
+ms_status ms_config_preset(ms_config *c, const char *preset, ms_error *err);
+/* To be called after changing width, heads, kv_heads by hand: head_dim = width / heads, embed_scale. */
+void ms_config_derive(ms_config *c);
+
+#endif

@@ -1,0 +1,20 @@
+/* folder - a model as a Hugging Face folder: config.json and model.safetensors */
+#ifndef MS_MODEL_FOLDER_H
+#define MS_MODEL_FOLDER_H
+
+#include "model/model.h"
+
+/* Opens FOLDER/config.json and model.safetensors: every tensor of the list must be there with its
+ * shape (f32, f16, bf16 are converted); a tensor that belongs to no list is an error that names it,
+ * except known buffers (rotary tables, attention masks, a tied head).  On failure nothing is left. */
+ms_status ms_model_load(ms_model **out, ms_device *d, const char *folder, ms_error *err);
+
+/* Writes both files into an existing folder, each replaced atomically; weights as f32. */
+ms_status ms_model_save(ms_model *m, ms_queue *q, const char *folder, ms_error *err);
+
+/* The same lists for other tensors of the model's layout (gradients, moments) under a prefix:
+ * entries "PREFIX" + stored name, f32 (f64 when wide).  Used by optimizer.safetensors and goldens. */
+ms_status ms_params_load(ms_params *p, const ms_config *c, ms_queue *q, const char *path,
+                         const char *prefix, ms_error *err);
+
+#endif
