@@ -32,6 +32,7 @@ struct ms_device {
     void (*free)(ms_device *d, void *p);
     void (*upload)(ms_device *d, void *to, const void *from_host, size_t size_bytes);
     void (*download)(ms_device *d, void *to_host, const void *from, size_t size_bytes);
+    void (*copy)(ms_device *d, void *to, const void *from, size_t size_bytes);  /* no overlap */
     ms_status (*finish)(ms_device *d, ms_error *err);
     void (*close)(ms_device *d);       /* frees d */
 };
@@ -59,6 +60,7 @@ void ms_device_free(ms_device *d, void *p, size_t size_bytes);   /* NULL is acce
 /* Copies in queue order; after an error of the queue they do nothing. */
 void ms_queue_upload(ms_queue *q, void *to, const void *from_host, size_t size_bytes);
 void ms_queue_download(ms_queue *q, void *to_host, const void *from, size_t size_bytes);
+void ms_queue_copy(ms_queue *q, void *to, const void *from, size_t size_bytes);  /* on the device */
 
 /* Waits for everything given to the queue; the first error since the last finish, which it clears. */
 ms_status ms_queue_finish(ms_queue *q, ms_error *err);
