@@ -224,26 +224,37 @@ ms_status ms_pass_logits_all(ms_pass *p, int rows, const int32_t *id, const ms_s
     return ms_pass_finish(p, err);
 }
 
-ms_status ms_pass_copy_cache(ms_pass *p, int from, int to, int keys, ms_error *err)
+/* Address of head h of a sequence in a cached tensor (B, K, S, D). */
+static char *cached_head(const ms_pass *p, ms_tensor t, int sequence, int h)
+{
+    size_t rows = ((size_t)sequence * (size_t)t.dim[1] + (size_t)h) * (size_t)p->S;
+
+    return (char *)t.data + rows * (size_t)t.dim[3] * ms_dtype_bytes(t.dtype);
+}
+
+ms_status ms_pass_take_cache(ms_pass *p, int to, const ms_pass *source, int from, int keys,
+                             ms_error *err)
 {
     const ms_config *c = &p->m->config;
-    size_t size = ms_dtype_bytes(p->m->device->real);
-    size_t head_bytes = (size_t)p->S * (size_t)c->head_dim * size;
-    size_t used_bytes = (size_t)keys * (size_t)c->head_dim * size;
+    size_t bytes = (size_t)keys * (size_t)c->head_dim * ms_dtype_bytes(p->m->device->real);
 
-    if (p->o.train || from < 0 || from >= p->o.batch || to < 0 || to >= p->o.batch || keys < 0 ||
-        keys > p->S)
+    if (p->o.train || source->o.train || p->m != source->m || from < 0 || from >= source->o.batch ||
+        to < 0 || to >= p->o.batch || keys < 0 || keys > source->S || keys > p->S)
         return ms_fail(err, MS_INPUT, "cache: cannot copy %d keys from sequence %d to %d", keys, from,
                        to);
     for (int l = 0; l < c->layers; l++)
         for (int h = 0; h < c->kv_heads; h++) {
-            size_t source = ((size_t)from * (size_t)c->kv_heads + (size_t)h) * head_bytes;
-            size_t target = ((size_t)to * (size_t)c->kv_heads + (size_t)h) * head_bytes;
-
-            ms_queue_copy(&p->q, (char *)p->a[l].k.data + target, (char *)p->a[l].k.data + source,
-                          used_bytes);
-            ms_queue_copy(&p->q, (char *)p->a[l].v.data + target, (char *)p->a[l].v.data + source,
-                          used_bytes);
+            ms_queue_copy(&p->q, cached_head(p, p->a[l].k, to, h),
+                          cached_head(source, source->a[l].k, from, h), bytes);
+            ms_queue_copy(&p->q, cached_head(p, p->a[l].v, to, h),
+                          cached_head(source, source->a[l].v, from, h), bytes);
         }
     return ms_queue_finish(&p->q, err);
+}
+
+ms_status ms_pass_copy_cache(ms_pass *p, int from, int to, int keys, ms_error *err)
+{
+    return from == to && from >= 0 && from < p->o.batch
+               ? MS_OK
+               : ms_pass_take_cache(p, to, p, from, keys, err);
 }

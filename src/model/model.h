@@ -85,6 +85,11 @@ ms_status ms_pass_logits_all(ms_pass *p, int rows, const int32_t *id, const ms_s
 /* Copies the first `keys` cached rows of sequence `from` to sequence `to` in every layer (beams). */
 ms_status ms_pass_copy_cache(ms_pass *p, int from, int to, int keys, ms_error *err);
 
+/* The same from sequence `from` of another pass over the same model: a prompt that was run apart
+ * takes its place in a batch. */
+ms_status ms_pass_take_cache(ms_pass *p, int to, const ms_pass *source, int from, int keys,
+                             ms_error *err);
+
 /* Name of the first parameter (or gradient) tensor that holds a NaN or Inf; false when all are finite. */
 bool ms_params_nonfinite(ms_queue *q, ms_params *p, const ms_config *c, char name[40]);
 
