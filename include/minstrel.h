@@ -135,8 +135,22 @@ typedef enum {
     MINSTREL_STOP_ASKED     /* on_text returned nonzero */
 } minstrel_stop;
 
-/* Text as it comes, whole UTF-8 characters (prompt: which of several prompts).  Nonzero stops. */
+typedef struct {
+    char *text;                 /* generated text without the prompt, from malloc; always UTF-8: bytes that
+                                   are no character, and NUL, stand there as U+FFFD */
+    int32_t *ids;               /* its tokens, the end-of-text token included, from malloc */
+    size_t count;
+    size_t prompt_tokens;
+    double log_probability;     /* of the generated tokens under the model */
+    minstrel_stop stop;
+    double prefill_s, decode_s;
+} minstrel_text;
+
+/* Text as it comes, whole UTF-8 characters (prompt: which of several prompts); called before a prompt
+ * and after each token, with "" when no character became whole.  Nonzero stops the prompt. */
 typedef int minstrel_text_fn(void *data, size_t prompt, const char *text, size_t text_bytes);
+/* Called when a prompt has ended; text is lent for the call. */
+typedef void minstrel_done_fn(void *data, size_t prompt, const minstrel_text *text);
 
 typedef struct {
     size_t size;
@@ -152,17 +166,8 @@ typedef struct {
     int ignore_eos;             /* default 0 */
     minstrel_text_fn *on_text;  /* default NULL */
     void *data;
+    minstrel_done_fn *on_done;  /* default NULL */
 } minstrel_generate_options;
-
-typedef struct {
-    char *text;                 /* generated text without the prompt, from malloc */
-    int32_t *ids;               /* its tokens, from malloc */
-    size_t count;
-    size_t prompt_tokens;
-    double log_probability;     /* of the generated tokens under the model */
-    minstrel_stop stop;
-    double prefill_s, decode_s;
-} minstrel_text;
 
 minstrel_generate_options minstrel_default_generate_options(void);
 

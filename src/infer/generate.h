@@ -8,6 +8,15 @@
 typedef enum { MS_STOP_LENGTH, MS_STOP_EOS, MS_STOP_CONTEXT, MS_STOP_ASKED } ms_stop;
 
 typedef struct {
+    char *text;              /* 0-terminated, from malloc; UTF-8 (output.h) */
+    int32_t *ids;            /* from malloc; ends with the end-of-text token when that stopped it */
+    size_t count, prompt_tokens;
+    double log_probability;
+    ms_stop stop;
+    double prefill_s, decode_s;
+} ms_generated;
+
+typedef struct {
     int max_tokens;
     float temperature;
     int top_k;
@@ -17,18 +26,12 @@ typedef struct {
     float length_penalty;
     int batch;
     bool ignore_eos;
-    int (*on_text)(void *data, size_t prompt, const char *text, size_t text_bytes);  /* nonzero stops that prompt */
+    /* Called before a prompt and after each of its tokens, with the characters that became whole
+     * ("" when none); nonzero stops that prompt. */
+    int (*on_text)(void *data, size_t prompt, const char *text, size_t text_bytes);
+    void (*on_done)(void *data, size_t prompt, const ms_generated *g);   /* g is lent for the call */
     void *data;
 } ms_generate_options;
-
-typedef struct {
-    char *text;              /* 0-terminated, from malloc */
-    int32_t *ids;            /* from malloc */
-    size_t count, prompt_tokens;
-    double log_probability;
-    ms_stop stop;
-    double prefill_s, decode_s;
-} ms_generated;
 
 ms_generate_options ms_generate_defaults(void);
 

@@ -242,6 +242,7 @@ ms_status ms_pass_take_cache(ms_pass *p, int to, const ms_pass *source, int from
         to < 0 || to >= p->o.batch || keys < 0 || keys > source->S || keys > p->S)
         return ms_fail(err, MS_INPUT, "cache: cannot copy %d keys from sequence %d to %d", keys, from,
                        to);
+    if (p == source && from == to) return MS_OK;
     for (int l = 0; l < c->layers; l++)
         for (int h = 0; h < c->kv_heads; h++) {
             ms_queue_copy(&p->q, cached_head(p, p->a[l].k, to, h),
@@ -254,7 +255,5 @@ ms_status ms_pass_take_cache(ms_pass *p, int to, const ms_pass *source, int from
 
 ms_status ms_pass_copy_cache(ms_pass *p, int from, int to, int keys, ms_error *err)
 {
-    return from == to && from >= 0 && from < p->o.batch
-               ? MS_OK
-               : ms_pass_take_cache(p, to, p, from, keys, err);
+    return ms_pass_take_cache(p, to, p, from, keys, err);
 }
