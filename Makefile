@@ -79,7 +79,9 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call HELPERS,tests/%) $(LIB)
 
 tests: $(TESTBIN)
 
-test: $(TESTBIN) minstrel
+test: minstrel run-tests
+
+run-tests: $(TESTBIN)
 	@tools/run_tests.sh $(TESTBIN)
 
 check: $(BUILD)/tests/ops/test_conformance
@@ -112,6 +114,6 @@ format:
 clean:
 	rm -rf build minstrel
 
-.PHONY: all tests test check bench examples golden mutants install format clean
+.PHONY: all tests test run-tests check bench examples golden mutants install format clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
