@@ -74,7 +74,7 @@ endef
 $(foreach v,$(VARIANTS),$(eval $(call variant_rule,$(v))))
 
 .SECONDEXPANSION:
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call HELPERS,tests/%) $(LIB)
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $$(call HELPERS,tests/$$*) $(LIB)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $$(pkg-config --libs cmocka)
 
 tests: $(TESTBIN)
