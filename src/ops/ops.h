@@ -13,11 +13,17 @@
  * I, O inputs and outputs of a linear map, P positions of a table or parameters in all.
  *
  * Types: "real" is f64 on ref and f32 on the others; all real operands of a call agree.
- * Aliases: operands do not overlap unless the contract says "may alias", then exactly or not at all.
+ * Aliases: an operand that is written overlaps no other unless the contract says "may alias", then
+ * exactly or not at all.
  * Rule of gradients: of parameters +=, of activations = unless an accumulate flag says +=.
  * Padding: rows t >= length (step.h) of an op that takes seq are written as zeros and add nothing.
- * eps(type) below is the unit roundoff u of the type times 2 (1.2e-7 for f32).
- * "|terms|" is the sum of absolute values of the terms of a sum: ref computes it next to the value. */
+ * Numerics: every real result satisfies |got - exact| <= c (eps M + tiny), where exact is ref's
+ * result for the same inputs, eps is twice the unit roundoff of the type (2^-23 for f32), tiny its
+ * least normal number, and c stands in each contract.  M is what ref writes in place of the result
+ * in magnitude mode (device.h): the sum of |terms| of each sum, old values of accumulated results
+ * among them, widened by the condition of what follows (norm, exp, activation).  "sum(n)" below is
+ * the c of a sum of n terms, n/8 + 8: at least four partial sums, and some roundings around them.
+ * Where M is 0 (padding, copies, ids) the result is exact. */
 #ifndef MS_OPS_OPS_H
 #define MS_OPS_OPS_H
 
@@ -74,7 +80,7 @@ typedef enum {
 } ms_act;
 
 /* Dropout of probability p at a site of the model.  The mask of element (row, column) is recomputed
- * from the counter (rng.h): keep when word >= p * 2^32, then times 1 / (1 - p).  p = 0: no dropout. */
+ * from the counter (rng.h): keep when word >= p * 2^32, then times 1 / (1 - p).  p = 0: all kept. */
 typedef struct {
     float p;         /* [0, 1) */
     uint32_t site;   /* which place in the model; each has its own stream */
@@ -111,7 +117,7 @@ typedef enum {
  *   seq  in   (B, 2)  i32 (ms_seq); T = N / B
  *   scale, drop: y is dropped out with drop after the sum (row = row of y)
  *
- * Numerics:  |y - exact| <= 2 eps * |terms|.
+ * Numerics:  c = 3.
  * Backward:  embed_bwd; docs/derivations/embed.md.
  * Source:    Vaswani et al. 2017, sections 3.4 and 3.5. */
 #define MS_EMBED_FWD_TENSORS(X) X(y, out) X(e, in) X(pos, in_opt) X(id, in) X(seq, in)
@@ -128,7 +134,8 @@ typedef struct {
  *   dy    in     (N, C)  real
  *   id, seq as in embed_fwd
  *
- * Numerics:  |error| <= (rows of the same id + 2) eps * |terms|.  Order: rows ascending; same bits each run. */
+ * Numerics:  c = sum(N).
+ * Order:     rows ascending; same bits each run. */
 #define MS_EMBED_BWD_TENSORS(X) X(de, inout) X(dpos, inout_opt) X(dy, in) X(id, in) X(seq, in)
 typedef struct {
     MS_EMBED_BWD_TENSORS(MS_FIELD)
@@ -147,7 +154,8 @@ typedef struct {
  *   b     in   (C)     real; optional (0)
  *   eps > 0, rms: root mean square instead of mean and deviation
  *
- * Numerics:  two passes; |y - exact| <= c eps (|x| + |mean|) rstd |w| + ..., c grows with sqrt(C): see ref.
+ * Numerics:  two passes, c = sum(C); M = (|x| + mean |x|) rstd |w| + |b| to first order, without
+ *            mean |x| when rms.
  * Order:     fixed per row: a row's bits do not depend on the other rows.
  * Backward:  norm_bwd; docs/derivations/norm.md.
  * Source:    LayerNorm, Ba et al. 2016, eq. 4; RMSNorm, Zhang & Sennrich 2019, eq. 4. */
@@ -166,7 +174,10 @@ typedef struct {
  *   dy    in     (N, C)  real
  *   x     in     (N, C)  real: the forward's input
  *   stat  in     (N, 2)  real: from the forward
- *   w     in     (C)     real; optional (1) */
+ *   w     in     (C)     real; optional (1)
+ *
+ * Numerics:  dx: c = sum(C); dw, db: c = sum(N).
+ * Source:    docs/derivations/norm.md. */
 #define MS_NORM_BWD_TENSORS(X)                                                                     \
     X(dx, inout) X(dw, inout_opt) X(db, inout_opt) X(dy, in) X(x, in) X(stat, in) X(w, in_opt)
 typedef struct {
@@ -182,7 +193,9 @@ typedef struct {
  *   x, f  in   (N, C)  real
  *   w, b  in   (C)     real; optional, as in norm_fwd
  *
- * Equals dropout, add, norm_fwd.  Backward: add_norm_bwd.  r may alias x while y aliases f. */
+ * Equals dropout with its add, then norm_fwd.  r may alias x while y aliases f.
+ * Numerics:  r: c = 3; y, stat: c = sum(C), M with |x| + |drop(f)| for |r|.
+ * Backward:  add_norm_bwd. */
 #define MS_ADD_NORM_FWD_TENSORS(X)                                                                 \
     X(r, out) X(y, out) X(stat, out_opt) X(x, in) X(f, in) X(w, in_opt) X(b, in_opt)
 typedef struct {
@@ -203,7 +216,8 @@ typedef struct {
  *   r     in     (N, C)  real: from the forward
  *   stat  in     (N, 2)  real
  *   w     in     (C)     real; optional
- * drop with p > 0 needs df. */
+ * drop with p > 0 needs df.
+ * Numerics:  as norm_bwd. */
 #define MS_ADD_NORM_BWD_TENSORS(X)                                                                 \
     X(dr, inout) X(df, out_opt) X(dw, inout_opt) X(db, inout_opt) X(dy, in) X(r, in) X(stat, in)   \
     X(w, in_opt)
@@ -224,11 +238,12 @@ typedef struct {
  *   b  in   (O)      real; optional
  *   work    (N, O)   real; optional: room for u, needed when act is SwiGLU and u is absent
  *
- * Numerics:  |u - exact| <= (I/8 + 8) eps * |terms|, then the bound of act.
+ * Numerics:  c = sum(I); M of y is that of u through the slope of act, plus act's own.
  * Order:     fixed per element: the bits of a row do not depend on N or on the number of threads,
  *            so a prompt in a batch gives the same as alone.
  * Backward:  linear_bwd; docs/derivations/linear.md. */
-#define MS_LINEAR_FWD_TENSORS(X) X(y, out) X(u, out_opt) X(x, in) X(w, in) X(b, in_opt) X(work, work)
+#define MS_LINEAR_FWD_TENSORS(X)                                                                   \
+    X(y, out) X(u, out_opt) X(x, in) X(w, in) X(b, in_opt) X(work, work)
 typedef struct {
     MS_LINEAR_FWD_TENSORS(MS_FIELD)
     ms_act act;
@@ -248,7 +263,8 @@ typedef struct {
  *   work       (N, I)  real; needed when act is SwiGLU and dx is wanted
  *
  * dx may alias u when act is element-wise.
- * Numerics:  dx: (O/8 + 8) eps |terms|; dw, db: (N/8 + 8) eps |terms|. */
+ * Numerics:  dx: c = sum(O); dw, db: c = sum(N).
+ * Source:    docs/derivations/linear.md. */
 #define MS_LINEAR_BWD_TENSORS(X)                                                                   \
     X(dx, inout_opt) X(dw, inout_opt) X(db, inout_opt) X(dy, in) X(x, in_opt) X(w, in_opt)         \
     X(u, in_opt) X(work, work)
@@ -274,9 +290,9 @@ typedef struct {
  *   seq   in     (B, 2)        i32; start + length <= S, and <= P with rot
  *   qk_norm: RMS norm of each head of q and k (with eps) before the rotation
  *
- * Pair j of a head is (x[j], x[j + R]): x'[j] = x[j] cos - x[j+R] sin, x'[j+R] = x[j+R] cos + x[j] sin;
- * elements from 2R on pass.  (Hugging Face's "rotate half" layout.)
- * Numerics:  4 eps |terms| after the norm's bound.
+ * Pair j of a head is (x[j], x[j + R]): x'[j] = x[j] cos - x[j+R] sin,
+ * x'[j+R] = x[j+R] cos + x[j] sin; elements from 2R on pass.  (Hugging Face's "rotate half" layout.)
+ * Numerics:  c = 4, with qk_norm sum(D); v and what passes are copies.
  * Backward:  rope_bwd; docs/derivations/rope.md.
  * Source:    RoFormer, Su et al. 2021, eq. 34; q and k norm: Henry et al. 2020. */
 #define MS_ROPE_FWD_TENSORS(X)                                                                     \
@@ -295,7 +311,10 @@ typedef struct {
  *   dq    in     (N, H, D)     real
  *   dk    in     (B, K, S, D)  real: rows start + t are read
  *   dv    in     (B, K, S, D)  real
- *   qkv, stat, qw, kw, rot, seq as in rope_fwd (qkv and stat are read with qk_norm only) */
+ *   qkv, stat, qw, kw, rot, seq as in rope_fwd (qkv and stat are needed with qk_norm only; dqw,
+ *   dkw, qw and kw are refused without it)
+ *
+ * Numerics:  dqkv: c = 4, with qk_norm sum(D); dqw, dkw: c = sum(N (H + K)). */
 #define MS_ROPE_BWD_TENSORS(X)                                                                     \
     X(dqkv, out) X(dqw, inout_opt) X(dkw, inout_opt) X(dq, in) X(dk, in) X(dv, in)                 \
     X(qkv, in_opt) X(stat, in_opt) X(qw, in_opt) X(kw, in_opt) X(rot, in_opt) X(seq, in)
@@ -306,6 +325,8 @@ typedef struct {
 
 /* -- attention ------------------------------------------------------------------------------- */
 
+enum { MS_MAX_HEAD_DIM = 1024 };
+
 /* attention_fwd - causal attention of grouped queries, without a (T, S) matrix
  *
  *   y    out  (N, H, D)     real; may alias q
@@ -315,8 +336,10 @@ typedef struct {
  *   seq  in   (B, 2)        i32: row t of b sees keys 0 .. start[b] + t
  *   scale: of the scores, 1/sqrt(D)
  *   drop: of the probabilities, row = (b*H + h)*T + t, column = key; not renormalised
+ *   D <= MS_MAX_HEAD_DIM, so that a row of a head fits the stack
  *
- * Numerics:  |y - exact| <= c eps (1 + |q||k| scale) * sum p |v|; see ref.
+ * Numerics:  c = sum(D + S); M = sum of p |v| (1 + condition of p), p's condition being the |terms|
+ *            of its score and of the mean score.
  * Order:     fixed per row; the bits of a row do not depend on T, B or the threads (keys are taken
  *            in blocks aligned to key 0).
  * Backward:  attention_bwd; docs/derivations/attention.md.
@@ -337,7 +360,10 @@ typedef struct {
  *   y,q    in    (N, H, D)     real;  lse in (N, H) real
  *   k,v    in    (B, K, S, D)  real
  *   seq    in    (B, 2)        i32
- *   delta  work  (N, H)        real */
+ *   delta  work  (N, H)        real
+ *
+ * Numerics:  c = sum(D + S + T H/K).
+ * Source:    Dao et al. 2022, appendix B.2; docs/derivations/attention.md. */
 #define MS_ATTENTION_BWD_TENSORS(X)                                                                \
     X(dq, out) X(dk, out) X(dv, out) X(dy, in) X(y, in) X(lse, in) X(q, in) X(k, in) X(v, in)      \
     X(seq, in) X(delta, work)
@@ -354,23 +380,39 @@ typedef struct {
  *   y  out  (N, F)   real; may alias u when element-wise
  *   u  in   (N, F), or (N, 2F) for SwiGLU  real
  *
- * Numerics:  8 eps (|y| + |u| eps-floor of the tail: see ref).
- * Source:    GELU, Hendrycks & Gimpel 2016; SwiGLU, Shazeer 2020, eq. 6; squared ReLU, So et al. 2021. */
+ * Numerics:  c = 8; M = |u| for GELU (the normal distribution to absolute precision), |y| times the
+ *            condition of exp for SwiGLU, |y| for squared ReLU.
+ * Source:    GELU, Hendrycks & Gimpel 2016; SwiGLU, Shazeer 2020, eq. 6; squared ReLU, So et al.
+ *            2021. */
 #define MS_ACT_FWD_TENSORS(X) X(y, out) X(u, in)
 typedef struct {
     MS_ACT_FWD_TENSORS(MS_FIELD)
     ms_act act;
 } ms_act_fwd_args;
 
-/* act_bwd - du = act'(u) * dy;  du may alias u (any act) or, when element-wise, dy */
+/* act_bwd - du = act'(u) * dy
+ *
+ *   du  out  (N, F), or (N, 2F) for SwiGLU  real; may alias u or, when element-wise, dy
+ *   dy  in   (N, F)  real
+ *   u   in   as in act_fwd
+ *
+ * Numerics:  c = 8. */
 #define MS_ACT_BWD_TENSORS(X) X(du, out) X(dy, in) X(u, in)
 typedef struct {
     MS_ACT_BWD_TENSORS(MS_FIELD)
     ms_act act;
 } ms_act_bwd_args;
 
-/* dropout - y = mask * x / (1 - p); its own backward.  x, y (N, C) real; y may alias x; row = row of x */
-#define MS_DROPOUT_TENSORS(X) X(y, out) X(x, in)
+/* dropout - y = add + mask * x / (1 - p); without add its own backward
+ *
+ *   y    out  (N, C)  real; may alias x or add
+ *   x    in   (N, C)  real
+ *   add  in   (N, C)  real; optional (0)
+ *   drop: row = row of x
+ *
+ * Numerics:  c = 3.
+ * Source:    Srivastava et al. 2014, section 10 (inverted). */
+#define MS_DROPOUT_TENSORS(X) X(y, out) X(x, in) X(add, in_opt)
 typedef struct {
     MS_DROPOUT_TENSORS(MS_FIELD)
     ms_drop drop;
@@ -378,7 +420,13 @@ typedef struct {
 
 /* -- head and loss --------------------------------------------------------------------------- */
 
-/* gather_last - y[b] = x[b*T + length[b] - 1]; zeros when length is 0.  y (B, C), x (N, C), seq (B, 2) */
+/* gather_last - y[b] = x[b*T + length[b] - 1]; zeros when length is 0
+ *
+ *   y    out  (B, C)  real
+ *   x    in   (N, C)  real
+ *   seq  in   (B, 2)  i32
+ *
+ * Numerics:  a copy. */
 #define MS_GATHER_LAST_TENSORS(X) X(y, out) X(x, in) X(seq, in)
 typedef struct {
     MS_GATHER_LAST_TENSORS(MS_FIELD)
@@ -387,18 +435,25 @@ typedef struct {
 /* cross_entropy - loss of each row and the gradient of the logits, in one pass over the row
  *
  *   loss    out  (N)     real: log sum exp z - z[target]; 0 when the target is ignored
- *   dz      out  (N, V)  real; optional: grad_scale * (softmax z - onehot), 0 when ignored; may alias z
+ *   dz      out  (N, V)  real; optional: grad_scale * (softmax z - onehot), 0 when ignored; may
+ *                        alias z
  *   z       in   (N, V)  real
  *   target  in   (N)     i32: -1 is ignored (padding), else 0 <= target < V
  *
- * Numerics:  loss: 8 eps (1 + max|z|) + V eps; dz: (8 + |z|) eps (p + onehot) * grad_scale; see ref.
+ * Numerics:  c = sum(V); M of loss = 1 + |log sum exp| + |z[target]| + mean distance from the
+ *            maximum; M of dz = (p (1 + |z| + |log sum exp|) + onehot) * grad_scale.
  * Source:    docs/derivations/loss.md. */
 #define MS_CROSS_ENTROPY_TENSORS(X) X(loss, out) X(dz, out_opt) X(z, in) X(target, in)
 typedef struct {
     MS_CROSS_ENTROPY_TENSORS(MS_FIELD)
 } ms_cross_entropy_args;
 
-/* loss_sum - sum = (accumulate: sum +) sum of loss in fixed order.  sum (1), loss (N) real */
+/* loss_sum - sum = (accumulate: sum +) sum of loss in fixed order
+ *
+ *   sum   inout  (1)  real
+ *   loss  in     (N)  real
+ *
+ * Numerics:  c = sum(N). */
 #define MS_LOSS_SUM_TENSORS(X) X(sum, inout) X(loss, in)
 typedef struct {
     MS_LOSS_SUM_TENSORS(MS_FIELD)
@@ -414,7 +469,8 @@ typedef struct {
 } ms_zero_args;
 
 /* global_norm - norm[0] = sqrt(sum of x^2), fixed order whatever the threads.  norm (1), x (P) real
- * NaN and Inf in x come out as such; no overflow for finite |x| < 1e18. */
+ * NaN and Inf in x come out as NaN or Inf; no overflow for finite |x| < 1e18.
+ * Numerics:  c = 64 for every P: partial sums are short, or in f64.  Squares below tiny are lost. */
 #define MS_GLOBAL_NORM_TENSORS(X) X(norm, out) X(x, in)
 typedef struct {
     MS_GLOBAL_NORM_TENSORS(MS_FIELD)
@@ -427,10 +483,11 @@ typedef struct {
  *   norm     in     (1)  real: global norm of g
  *   From step: lr, bias1, bias2, clip.  decayed: elements [0, decayed) decay, the others do not.
  *
- * g' = g * min(1, clip / (norm + 1e-6)) when clip > 0;  m = b1 m + (1-b1) g';  v = b2 v + (1-b2) g'^2;
- * w = w (1 - lr wd) - lr (m / bias1) / (sqrt(v / bias2) + eps).   (As torch.optim.AdamW.)
+ * g' = g * min(1, clip / (norm + 1e-6)) when clip > 0;  m = b1 m + (1-b1) g';
+ * v = b2 v + (1-b2) g'^2;  w = w (1 - lr wd) - lr (m / bias1) / (sqrt(v / bias2) + eps).   (As torch.optim.AdamW.)
  * When norm is not finite nothing is changed.
- * Numerics:  16 eps |terms|.   Source: Loshchilov & Hutter 2019, algorithm 2. */
+ * Numerics:  c = 16; 1 - beta is taken in double, so that it is precise.
+ * Source:    Loshchilov & Hutter 2019, algorithm 2; docs/derivations/optimizer.md. */
 #define MS_ADAMW_TENSORS(X) X(w, inout) X(m, inout) X(v, inout) X(g, in) X(norm, in)
 typedef struct {
     MS_ADAMW_TENSORS(MS_FIELD)
@@ -460,7 +517,7 @@ typedef struct {
  *   prob  work  (B, V)  real
  *
  * p = softmax(z / temperature), sorted descending (ties: lower id first); keep the first top_k;
- * then the shortest prefix whose sum reaches top_p of what is kept; then those with p >= min_p * p[0];
+ * then the shortest prefix whose sum reaches top_p of what is kept; then those with p >= min_p * p[0]
  * (at least one); draw u = ms_uniform(word 0) * (sum kept); the first whose running sum exceeds u. */
 #define MS_SAMPLE_TENSORS(X) X(id, out) X(z, in) X(how, in) X(rank, work) X(prob, work)
 typedef struct {
