@@ -7,30 +7,30 @@
 /* Hypotheses are paths in a tree: they share what they have in common. */
 typedef struct {
     int32_t id;
-    size_t parent;           /* the root's children: 0, the root itself */
+    size_t parent; /* the root's children: 0, the root itself */
 } node;
 
 typedef struct {
     double log_probability;
-    int32_t id;              /* its last token */
-    int parent;              /* index in live of the step before */
-    int slot;                /* of the engine: where its cache is */
-    size_t node;             /* of its last token */
+    int32_t id;  /* its last token */
+    int parent;  /* index in live of the step before */
+    int slot;    /* of the engine: where its cache is */
+    size_t node; /* of its last token */
 } hypothesis;
 
 typedef struct {
     ms_engine *e;
     const ms_beam_options *o;
-    int keys;                /* tokens in front of the first generated one */
-    int length;              /* tokens of each live hypothesis */
-    int width;               /* beams that have not ended */
-    node *node;              /* [0] is the root */
+    int keys;   /* tokens in front of the first generated one */
+    int length; /* tokens of each live hypothesis */
+    int width;  /* beams that have not ended */
+    node *node; /* [0] is the root */
     size_t nodes;
     hypothesis *live, *next; /* sorted, best first */
     int lives, nexts;
-    bool *taken;             /* (slots) */
-    hypothesis best;         /* of those that are complete */
-    int best_length;         /* 0: none is */
+    bool *taken;     /* (slots) */
+    hypothesis best; /* of those that are complete */
+    int best_length; /* 0: none is */
     double best_score;
 } search;
 
@@ -192,7 +192,7 @@ static ms_status make(search *s, ms_error *err)
     if (!s->node || !s->live || !s->next || !s->taken)
         return ms_fail(err, MS_MEMORY, "out of memory for %zu beams", slots);
     s->nodes = 1;
-    s->lives = 1;            /* the prompt, in slot 0 */
+    s->lives = 1; /* the prompt, in slot 0 */
     return MS_OK;
 }
 

@@ -71,7 +71,7 @@ ms_status ms_log_sum_exp(const float *z, int vocab, double *out, ms_error *err)
         if (z[i] > top) top = z[i];
     for (int i = 0; i < vocab; i++) sum += exp((double)z[i] - top);
     *out = top + log(sum);
-    if (!isfinite(*out))    /* a NaN or +Inf anywhere shows in the sum */
+    if (!isfinite(*out)) /* a NaN or +Inf anywhere shows in the sum */
         return ms_fail(err, MS_NONFINITE, "the model's logits are not finite");
     return MS_OK;
 }

@@ -1,4 +1,4 @@
-/* engine - runs tokens behind a cache: one sequence many tokens at a time, or many sequences a token each
+/* engine - runs tokens behind a cache: many of one sequence, or one of each of many
  *
  *   append   prompt pass: 1 sequence, up to ROWS tokens a pass; what its cache holds can be
  *   place    copied into a slot of the
@@ -15,17 +15,17 @@ typedef struct {
     ms_model *m;
     int slots;
     ms_pass *prompt, *decode;
-    int32_t *id;         /* (slots): tokens of the next step */
-    ms_seq *seq;         /* (slots): their positions; length 0 for an idle slot */
-    float *logits;       /* (slots, V): of the last step; row 0 also of the last append */
+    int32_t *id;   /* (slots): tokens of the next step */
+    ms_seq *seq;   /* (slots): their positions; length 0 for an idle slot */
+    float *logits; /* (slots, V): of the last step; row 0 also of the last append */
 } ms_engine;
 
 /* keys: tokens a sequence may have, 1 to the model's context.  On failure *e can be freed. */
 ms_status ms_engine_new(ms_engine *e, ms_model *m, int slots, int keys, ms_error *err);
-void ms_engine_free(ms_engine *e);      /* accepts a zeroed one */
+void ms_engine_free(ms_engine *e); /* accepts a zeroed one */
 
-/* Appends tokens (at least one) behind `start` others in the prompt pass; logits of the last one go to
- * row 0 and stay in e->prompt for ms_pass_sample. */
+/* Appends tokens (at least one) behind `start` others in the prompt pass; the logits of the last
+ * one go to row 0 and stay in e->prompt for ms_pass_sample. */
 ms_status ms_engine_append(ms_engine *e, int start, const int32_t *ids, size_t count,
                            ms_error *err);
 

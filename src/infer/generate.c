@@ -19,11 +19,11 @@ typedef struct {
 /* A place in the batch; a prompt that ends makes room for the next one. */
 typedef struct {
     bool live;
-    size_t index;        /* of its prompt */
-    int length;          /* tokens in the cache */
-    int32_t last;        /* drawn, and not yet in the cache */
+    size_t index; /* of its prompt */
+    int length;   /* tokens in the cache */
+    int32_t last; /* drawn, and not yet in the cache */
     ms_output output;
-    ms_generated sums;   /* log_probability, stop and times so far */
+    ms_generated sums; /* log_probability, stop and times so far */
 } slot;
 
 typedef struct {
@@ -33,11 +33,11 @@ typedef struct {
     prompt *prompt;
     size_t prompts, started;
     ms_generated *result;
-    int eos;             /* -1: nothing ends a text early */
+    int eos; /* -1: nothing ends a text early */
     ms_engine engine;
-    slot *slot;          /* (slots) */
-    ms_how *how;         /* (slots) */
-    int32_t *drawn;      /* (slots) */
+    slot *slot;     /* (slots) */
+    ms_how *how;    /* (slots) */
+    int32_t *drawn; /* (slots) */
 } job;
 
 ms_generate_options ms_generate_defaults(void)
@@ -72,13 +72,11 @@ static ms_status check_options(const ms_generate_options *o, ms_error *err)
         return ms_fail(err, MS_INPUT, "top-p: expected above 0 to 1, got %g", o->top_p);
     if (!(o->min_p >= 0 && o->min_p <= 1))
         return ms_fail(err, MS_INPUT, "min-p: expected 0 to 1, got %g", o->min_p);
-    if (o->beams < 1)
-        return ms_fail(err, MS_INPUT, "beams: expected 1 or more, got %d", o->beams);
+    if (o->beams < 1) return ms_fail(err, MS_INPUT, "beams: expected 1 or more, got %d", o->beams);
     if (!isfinite(o->length_penalty))
         return ms_fail(err, MS_INPUT, "length penalty: expected a number, got %g",
                        o->length_penalty);
-    if (o->batch < 1)
-        return ms_fail(err, MS_INPUT, "batch: expected 1 or more, got %d", o->batch);
+    if (o->batch < 1) return ms_fail(err, MS_INPUT, "batch: expected 1 or more, got %d", o->batch);
     return MS_OK;
 }
 
@@ -128,8 +126,7 @@ static ms_status encode_all(job *j, const char *const *text, ms_error *err)
         ms_status s = encode(j, &j->prompt[i], text[i], &fault);
 
         if (!s) continue;
-        if (j->prompts == 1)
-            return ms_fail(err, s, "%s", fault.message);
+        if (j->prompts == 1) return ms_fail(err, s, "%s", fault.message);
         return ms_fail(err, s, "prompt %zu: %s", i + 1, fault.message);
     }
     return MS_OK;

@@ -26,7 +26,8 @@ ms_status ms_bytes_add(ms_bytes *b, const char *data, size_t size_bytes, ms_erro
     return MS_OK;
 }
 
-/* Whether a character stands at s (n >= 1 bytes); *used: its bytes, or how many bytes one U+FFFD stands for.
+/* Whether a character stands at s (n >= 1 bytes); *used: its bytes, or those that one U+FFFD
+ * stands for.
  * Source: The Unicode Standard 15, table 3-7, and its "substitution of maximal subparts". */
 static bool take_character(const unsigned char *s, size_t n, size_t *used)
 {

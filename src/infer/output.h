@@ -16,22 +16,22 @@
 #include <stdint.h>
 
 typedef struct {
-    char *data;              /* 0-terminated as soon as something was added */
+    char *data; /* 0-terminated as soon as something was added */
     size_t size_bytes, room_bytes;
 } ms_bytes;
 
 typedef struct {
     const ms_tokenizer *tokenizer;
-    int32_t *ids;            /* room tokens */
+    int32_t *ids; /* room tokens */
     size_t count, room;
     ms_bytes raw, text;
-    size_t read_bytes;       /* of raw: already in text */
-    size_t shown_bytes;      /* of text */
+    size_t read_bytes;  /* of raw: already in text */
+    size_t shown_bytes; /* of text */
 } ms_output;
 
 /* Room for `room` tokens. */
 ms_status ms_output_new(ms_output *out, const ms_tokenizer *t, size_t room, ms_error *err);
-void ms_output_free(ms_output *o);      /* accepts a zeroed one */
+void ms_output_free(ms_output *o); /* accepts a zeroed one */
 
 /* Adds a token (at most `room` of them).  An id without a piece adds no text. */
 ms_status ms_output_push(ms_output *o, int32_t id, ms_error *err);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 struct ms_session {
-    ms_engine engine;    /* of one slot */
+    ms_engine engine; /* of one slot */
     int length, context;
 };
 
@@ -45,9 +45,9 @@ ms_status ms_session_append(ms_session *s, const int32_t *ids, size_t count, con
 
     if (count == 0) return ms_fail(err, MS_INPUT, "append: no tokens");
     if (count > (size_t)(s->context - s->length))
-        return ms_fail(err, MS_INPUT, "append: %zu tokens behind %d exceed the context of %d", count,
-                       s->length, s->context);
-    for (size_t i = 0; i < count; i++)   /* all of them first: nothing is appended on failure */
+        return ms_fail(err, MS_INPUT, "append: %zu tokens behind %d exceed the context of %d",
+                       count, s->length, s->context);
+    for (size_t i = 0; i < count; i++) /* all of them first: nothing is appended on failure */
         if (ids[i] < 0 || ids[i] >= vocab)
             return ms_fail(err, MS_INPUT, "append: token %zu is %d: expected 0 to %d", i,
                            (int)ids[i], vocab - 1);
