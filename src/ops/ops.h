@@ -80,7 +80,8 @@ typedef enum {
 } ms_act;
 
 /* Dropout of probability p at a site of the model.  The mask of element (row, column) is recomputed
- * from the counter (rng.h): keep when word >= p * 2^32, then times 1 / (1 - p).  p = 0: all kept. */
+ * from the counter (rng.h): keep when word >= p * 2^32, then times 1 / (1 - p).
+ * p = 0: everything is kept as it is. */
 typedef struct {
     float p;         /* [0, 1) */
     uint32_t site;   /* which place in the model; each has its own stream */
@@ -291,7 +292,7 @@ typedef struct {
  *   qk_norm: RMS norm of each head of q and k (with eps) before the rotation
  *
  * Pair j of a head is (x[j], x[j + R]): x'[j] = x[j] cos - x[j+R] sin,
- * x'[j+R] = x[j+R] cos + x[j] sin; elements from 2R on pass.  (Hugging Face's "rotate half" layout.)
+ * x'[j+R] = x[j+R] cos + x[j] sin; elements from 2R on pass.  (Hugging Face's "rotate half".)
  * Numerics:  c = 4, with qk_norm sum(D); v and what passes are copies.
  * Backward:  rope_bwd; docs/derivations/rope.md.
  * Source:    RoFormer, Su et al. 2021, eq. 34; q and k norm: Henry et al. 2020. */
@@ -470,7 +471,8 @@ typedef struct {
 
 /* global_norm - norm[0] = sqrt(sum of x^2), fixed order whatever the threads.  norm (1), x (P) real
  * NaN and Inf in x come out as NaN or Inf; no overflow for finite |x| < 1e18.
- * Numerics:  c = 64 for every P: partial sums are short, or in f64.  Squares below tiny are lost. */
+ * Numerics:  c = 64 for every P: partial sums are short, or in f64.
+ *            Squares below tiny are lost. */
 #define MS_GLOBAL_NORM_TENSORS(X) X(norm, out) X(x, in)
 typedef struct {
     MS_GLOBAL_NORM_TENSORS(MS_FIELD)
@@ -484,7 +486,8 @@ typedef struct {
  *   From step: lr, bias1, bias2, clip.  decayed: elements [0, decayed) decay, the others do not.
  *
  * g' = g * min(1, clip / (norm + 1e-6)) when clip > 0;  m = b1 m + (1-b1) g';
- * v = b2 v + (1-b2) g'^2;  w = w (1 - lr wd) - lr (m / bias1) / (sqrt(v / bias2) + eps).   (As torch.optim.AdamW.)
+ * v = b2 v + (1-b2) g'^2;  w = w (1 - lr wd) - lr (m / bias1) / (sqrt(v / bias2) + eps).
+ * (As torch.optim.AdamW.)
  * When norm is not finite nothing is changed.
  * Numerics:  c = 16; 1 - beta is taken in double, so that it is precise.
  * Source:    Loshchilov & Hutter 2019, algorithm 2; docs/derivations/optimizer.md. */
@@ -517,8 +520,9 @@ typedef struct {
  *   prob  work  (B, V)  real
  *
  * p = softmax(z / temperature), sorted descending (ties: lower id first); keep the first top_k;
- * then the shortest prefix whose sum reaches top_p of what is kept; then those with p >= min_p * p[0]
- * (at least one); draw u = ms_uniform(word 0) * (sum kept); the first whose running sum exceeds u. */
+ * then the shortest prefix whose sum reaches top_p of what is kept; then those with
+ * p >= min_p * p[0] (at least one); draw u = ms_uniform(word 0) * (sum kept); the first whose
+ * running sum exceeds u. */
 #define MS_SAMPLE_TENSORS(X) X(id, out) X(z, in) X(how, in) X(rank, work) X(prob, work)
 typedef struct {
     MS_SAMPLE_TENSORS(MS_FIELD)
