@@ -1,8 +1,8 @@
-/* generate - a program that embeds Minstrel: continues a prompt with a model and prints it as it comes
+/* generate - a program that embeds Minstrel: continues a prompt and prints it as it comes
  *
  *     generate MODEL [PROMPT]
  *
- * Then the same model one token at a time, as a program would that looks at the probabilities itself. */
+ * Then the same model one token at a time, for a program that looks at the logits itself. */
 #include <minstrel.h>
 
 #include <stdio.h>
