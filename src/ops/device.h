@@ -47,7 +47,8 @@ struct ms_queue {
 /* Opens "ref", "cpu", "auto", or a variant such as "cpu:base", "cpu:avx2", "cpu:avx512".
  * MS_INPUT for a name that is none, MS_UNSUPPORTED when the machine or build lacks it.
  * The caller closes with ms_device_close (NULL is accepted) after everything on it is freed. */
-ms_status ms_device_open(ms_device **out, const char *name, const ms_device_options *o, ms_error *err);
+ms_status ms_device_open(ms_device **out, const char *name, const ms_device_options *o,
+                         ms_error *err);
 void ms_device_close(ms_device *d);
 
 /* The name of the i-th device that this build and machine can open; NULL at the end. */

@@ -1,0 +1,224 @@
+/* devices - the list of back ends, and what they share: accounting, queues, conversion */
+#include "ops/device.h"
+
+#include "base/half.h"
+#include "ops/cpu/cpu.h"
+#include "ops/ref/ref.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+/* -- the list -------------------------------------------------------------------------------- */
+
+static bool cpu_has(const char *variant)
+{
+    for (int i = 0; ms_cpu_variant(i); i++)
+        if (strcmp(ms_cpu_variant(i), variant) == 0) return true;
+    return false;
+}
+
+/* Best first, the reference last.  "cpu" alone is the first of its variants here. */
+static const char *const known[] = {"cpu:avx512", "cpu:avx2", "cpu:base", "ref"};
+enum { KNOWN = sizeof known / sizeof known[0] };
+
+static bool can_open(const char *name)
+{
+    return strncmp(name, "cpu:", 4) != 0 || cpu_has(name + 4);
+}
+
+const char *ms_device_list(int i)
+{
+    for (int k = 0; k < KNOWN; k++)
+        if (can_open(known[k]) && i-- == 0) return known[k];
+    return NULL;
+}
+
+ms_status ms_device_open(ms_device **out, const char *name, const ms_device_options *o,
+                         ms_error *err)
+{
+    static const ms_device_options defaults = {0};
+
+    if (!o) o = &defaults;
+    if (strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0)
+        return ms_cpu_open(out, NULL, o, err);
+    for (int k = 0; k < KNOWN; k++) {
+        if (strcmp(name, known[k]) != 0) continue;
+        if (!can_open(name))
+            return ms_fail(err, MS_UNSUPPORTED,
+                           "backend %s: not supported by this machine or build", name);
+        if (strcmp(name, "ref") == 0) return ms_ref_open(out, err);
+        return ms_cpu_open(out, name + 4, o, err);
+    }
+    return ms_fail(err, MS_INPUT, "backend %s: no such backend (auto, cpu, cpu:VARIANT, ref)",
+                   name);
+}
+
+void ms_device_close(ms_device *d)
+{
+    if (d) d->close(d);
+}
+
+/* -- memory ---------------------------------------------------------------------------------- */
+
+ms_status ms_device_alloc(ms_device *d, size_t size_bytes, void **out, ms_error *err)
+{
+    MS_TRY(d->alloc(d, size_bytes, out, err));
+    d->allocations++;
+    d->allocated_bytes += size_bytes;
+    return MS_OK;
+}
+
+void ms_device_free(ms_device *d, void *p, size_t size_bytes)
+{
+    if (!p) return;
+    d->free(d, p);
+    d->allocated_bytes -= size_bytes;
+}
+
+/* -- queue ----------------------------------------------------------------------------------- */
+
+void ms_queue_upload(ms_queue *q, void *to, const void *from_host, size_t size_bytes)
+{
+    if (!q->error.status && size_bytes > 0) q->device->upload(q->device, to, from_host, size_bytes);
+}
+
+void ms_queue_download(ms_queue *q, void *to_host, const void *from, size_t size_bytes)
+{
+    if (q->error.status || size_bytes == 0) return;
+    q->device->download(q->device, to_host, from, size_bytes);
+}
+
+void ms_queue_copy(ms_queue *q, void *to, const void *from, size_t size_bytes)
+{
+    if (!q->error.status && size_bytes > 0) q->device->copy(q->device, to, from, size_bytes);
+}
+
+ms_status ms_queue_finish(ms_queue *q, ms_error *err)
+{
+    ms_error behind = {0};
+    ms_error first = q->error;
+
+    /* Waits also after an error: the caller may free what ops in flight still use. */
+    if (q->device->finish(q->device, &behind) && !first.status) first = behind;
+    q->error = (ms_error){0};
+    if (first.status && err) *err = first;
+    return first.status;
+}
+
+void ms_queue_fail(ms_queue *q, ms_status status, const char *format, ...)
+{
+    char text[sizeof q->error.message];
+    va_list list;
+
+    if (q->error.status) return;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    ms_fail(&q->error, status, "%s", text);
+}
+
+/* -- conversion ------------------------------------------------------------------------------ */
+
+enum { CHUNK = 512 };   /* elements converted at a time, on the stack: nothing is allocated */
+
+typedef union {
+    double f64[CHUNK];
+    float f32[CHUNK];
+    uint16_t half[CHUNK];
+} chunk;
+
+static double chunk_get(const chunk *c, ms_dtype dtype, size_t i)
+{
+    switch (dtype) {
+    case MS_F64: return c->f64[i];
+    case MS_F32: return c->f32[i];
+    case MS_BF16: return ms_float_from_bf16(c->half[i]);
+    case MS_F16: return ms_float_from_f16(c->half[i]);
+    default: return 0;
+    }
+}
+
+static void chunk_set(chunk *c, ms_dtype dtype, size_t i, double x)
+{
+    switch (dtype) {
+    case MS_F64: c->f64[i] = x; break;
+    case MS_F32: c->f32[i] = (float)x; break;
+    case MS_BF16: c->half[i] = ms_bf16_from_float((float)x); break;
+    case MS_F16: c->half[i] = ms_f16_from_float((float)x); break;
+    default: break;
+    }
+}
+
+static bool is_real(ms_queue *q, ms_tensor t, const char *what)
+{
+    if (t.dtype <= MS_F16) return true;
+    ms_queue_fail(q, MS_INPUT, "%s: a tensor of type %s has no reals", what,
+                  ms_dtype_name(t.dtype));
+    return false;
+}
+
+/* Downloads t piece by piece; into doubles or, where out is NULL, floats. */
+static void read_reals(ms_queue *q, ms_tensor t, double *out, float *out_float)
+{
+    size_t n = ms_count(t), size = ms_dtype_bytes(t.dtype);
+    chunk c;
+
+    if (!is_real(q, t, "read")) return;
+    for (size_t i = 0; i < n && !q->error.status; i += CHUNK) {
+        size_t part = n - i < CHUNK ? n - i : CHUNK;
+
+        ms_queue_download(q, &c, (const char *)t.data + i * size, part * size);
+        for (size_t j = 0; j < part; j++) {
+            double x = chunk_get(&c, t.dtype, j);
+
+            if (out)
+                out[i + j] = x;
+            else
+                out_float[i + j] = (float)x;
+        }
+    }
+}
+
+static void write_reals(ms_queue *q, ms_tensor t, const double *in, const float *in_float)
+{
+    size_t n = ms_count(t), size = ms_dtype_bytes(t.dtype);
+    chunk c;
+
+    if (!is_real(q, t, "write")) return;
+    for (size_t i = 0; i < n && !q->error.status; i += CHUNK) {
+        size_t part = n - i < CHUNK ? n - i : CHUNK;
+
+        for (size_t j = 0; j < part; j++)
+            chunk_set(&c, t.dtype, j, in ? in[i + j] : in_float[i + j]);
+        ms_queue_upload(q, (char *)t.data + i * size, &c, part * size);
+    }
+}
+
+void ms_read_reals(ms_queue *q, ms_tensor t, double *out)
+{
+    read_reals(q, t, out, NULL);
+}
+
+void ms_write_reals(ms_queue *q, ms_tensor t, const double *in)
+{
+    write_reals(q, t, in, NULL);
+}
+
+/* Same type on both sides: one copy. */
+void ms_read_floats(ms_queue *q, ms_tensor t, float *out)
+{
+    if (t.dtype == MS_F32)
+        ms_queue_download(q, out, t.data, ms_tensor_bytes(t));
+    else
+        read_reals(q, t, NULL, out);
+}
+
+void ms_write_floats(ms_queue *q, ms_tensor t, const float *in)
+{
+    if (t.dtype == MS_F32)
+        ms_queue_upload(q, t.data, in, ms_tensor_bytes(t));
+    else
+        write_reals(q, t, NULL, in);
+}

@@ -1,0 +1,117 @@
+/* linear - matrix products by their definition, with bias and activation */
+#include "ops/ref/ref.h"
+
+/* A sum, and the sum of the sizes of its terms: the scale of its rounding error. */
+typedef struct {
+    double value, scale;
+} sum;
+
+static sum dot(const double *x, const double *w, int n, double bias)
+{
+    sum s = {bias, fabs(bias)};
+
+    for (int i = 0; i < n; i++) {
+        s.value += x[i] * w[i];
+        s.scale += fabs(x[i] * w[i]);
+    }
+    return s;
+}
+
+/* The steepest slope (or largest value) of act near an argument that may be off by `off`: at its
+ * ends and its middle; all of these functions are monotone enough in between. */
+typedef double act_fn(ms_act act, double u, bool scale);
+static double largest(act_fn *f, ms_act act, double u, double off)
+{
+    return fmax(fabs(f(act, u, false)),
+                fmax(fabs(f(act, u - off, false)), fabs(f(act, u + off, false))));
+}
+
+/* Scale of the error of act(u) * up: its own, and what comes with u and up, whose errors are below
+ * slip times their scales. */
+static double act_scale(ms_act act, sum u, sum up, double slip)
+{
+    double through_u = largest(ms_ref_act_slope, act, u.value, slip * u.scale) * u.scale;
+    double own = ms_ref_act(act, u.value, true);
+
+    if (act != MS_ACT_SWIGLU) return own + through_u;
+    return (own + through_u) * (fabs(up.value) + slip * up.scale) +
+           fabs(ms_ref_act(act, u.value, false)) * up.scale;
+}
+
+void ms_ref_linear_fwd(ms_queue *q, const ms_linear_fwd_args *a)
+{
+    int I = a->x.dim[1], Y = a->y.dim[1];
+    double slip = MS_REF_EPS * ms_ref_sum_bound(I);
+    const double *b = ms_ref_reals(a->b);
+
+    for (int n = 0; n < a->y.dim[0]; n++) {
+        const double *x = ms_ref_row(a->x, n);
+        double *y = ms_ref_row(a->y, n), *u_out = ms_ref_row(a->u, n);
+
+        for (int o = 0; o < Y; o++) {
+            sum u = dot(x, ms_ref_row(a->w, o), I, b ? b[o] : 0), up = {1, 0};
+
+            if (a->act == MS_ACT_SWIGLU) {
+                up = dot(x, ms_ref_row(a->w, Y + o), I, b ? b[Y + o] : 0);
+                if (u_out) u_out[Y + o] = q->magnitude ? up.scale : up.value;
+            }
+            if (u_out) u_out[o] = q->magnitude ? u.scale : u.value;
+            if (a->act == MS_ACT_NONE)
+                y[o] = q->magnitude ? u.scale : u.value;
+            else
+                y[o] = q->magnitude ? act_scale(a->act, u, up, slip)
+                                    : ms_ref_act(a->act, u.value, false) * up.value;
+        }
+    }
+}
+
+/* dx = (dx +) act'(u) * (dy w).  u may be dx: an element of u is read before it is written. */
+static void input_gradient(const ms_queue *q, const ms_linear_bwd_args *a)
+{
+    int I = a->w.dim[1], O = a->w.dim[0];
+    bool scale = q->magnitude;
+
+    for (int n = 0; n < a->dy.dim[0]; n++) {
+        const double *dy = ms_ref_row(a->dy, n), *u = ms_ref_row(a->u, n);
+        double *dx = ms_ref_row(a->dx, n);
+
+        for (int i = 0; i < I; i++) {
+            double s = 0;
+
+            for (int o = 0; o < O; o++) {
+                const double *w = ms_ref_reals(a->w) + (size_t)o * (size_t)I;
+
+                s += ms_ref_term(q, dy[o] * w[i]);
+            }
+            if (a->act == MS_ACT_NONE) {
+                dx[i] = s + (a->accumulate ? ms_ref_term(q, dx[i]) : 0);
+                continue;
+            }
+            if (a->act == MS_ACT_SWIGLU) {
+                dx[I + i] = ms_ref_act(a->act, u[i], scale) * s;
+                s *= ms_ref_term(q, u[I + i]);
+            }
+            dx[i] = ms_ref_act_slope(a->act, u[i], scale) * s;
+        }
+    }
+}
+
+void ms_ref_linear_bwd(ms_queue *q, const ms_linear_bwd_args *a)
+{
+    int N = a->dy.dim[0], O = a->dy.dim[1];
+    double *db = ms_ref_reals(a->db);
+
+    ms_ref_start_sum(q, a->dw);
+    ms_ref_start_sum(q, a->db);
+    for (int n = 0; n < N; n++) {
+        const double *dy = ms_ref_row(a->dy, n), *x = ms_ref_row(a->x, n);
+
+        for (int o = 0; o < O; o++) {
+            double *dw = ms_ref_row(a->dw, o);
+
+            if (db) db[o] += ms_ref_term(q, dy[o]);
+            for (int i = 0; dw && i < a->dw.dim[1]; i++) dw[i] += ms_ref_term(q, dy[o] * x[i]);
+        }
+    }
+    if (ms_present(a->dx)) input_gradient(q, a);
+}
