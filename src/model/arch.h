@@ -27,7 +27,11 @@ const ms_arch *ms_arch_at(int i);               /* NULL past the end */
 
 /* Fills *c with the preset, then derives head_dim, kv_heads, embed_scale from the shape. */
 ms_status ms_config_preset(ms_config *c, const char *preset, ms_error *err);
-/* To be called after changing width, heads, kv_heads by hand: head_dim = width / heads, embed_scale. */
+/* Fills what is 0 among kv_heads, head_dim and ffn from the rest, and embed_scale. */
 void ms_config_derive(ms_config *c);
+/* Replaces the shape by those fields of wanted that are above 0 (vocab, context, layers, width, heads,
+ * kv_heads, head_dim, ffn).  What depends on them and is not wanted itself follows: kv_heads keeps its
+ * ratio to heads, head_dim is width / heads, ffn its ratio to width. */
+void ms_config_reshape(ms_config *c, const ms_config *wanted);
 
 #endif
