@@ -47,10 +47,10 @@ static double log_sum_exp(const query *r, double off)
  * change places.  p is below most. */
 static double prob_scale(const query *r, int j, double lse, double drift, double most)
 {
-    double p = exp(score(r, j) - lse), off = r->slip * score_scale(r, j) + drift;
+    double x = score(r, j) - lse, off = r->slip * score_scale(r, j) + drift;
+    double p = fmin(most, exp(x)), above = fmin(most, exp(x + off)) - p, below = p - exp(x - off);
 
-    return (fmin(most, exp(score(r, j) - lse + off)) - fmin(most, p)) / r->slip + p +
-           MS_REF_UNDERFLOW;
+    return fmax(above, below) / r->slip + p + MS_REF_UNDERFLOW;
 }
 
 static double keep(const query *r, int j)
