@@ -101,6 +101,9 @@ static void place_step(ms_pass *p, ms_block *block)
 
 /* -- blocks ---------------------------------------------------------------------------------- */
 
+/* The step block is uploaded with its guards, which are zeros in the staged copy. */
+enum { GUARD_FILL = 0xA5, STEP_GUARD_FILL = 0 };
+
 typedef void layout(ms_pass *p, ms_block *block);
 
 static void place(ms_pass *p, ms_block *b, layout *fn, uint8_t guard_fill)
@@ -110,14 +113,14 @@ static void place(ms_pass *p, ms_block *b, layout *fn, uint8_t guard_fill)
     MS_ASSERT(!b->arena.failed);
 }
 
-static ms_status make_block(ms_pass *p, ms_block *b, layout *fn, ms_error *err)
+static ms_status make_block(ms_pass *p, ms_block *b, layout *fn, uint8_t guard_fill, ms_error *err)
 {
-    ms_arena_init(&b->arena, NULL, 0, p->m->device->host_memory, 0xA5);
+    ms_arena_init(&b->arena, NULL, 0, p->m->device->host_memory, guard_fill);
     fn(p, b);
     size_t bytes = b->arena.used_bytes;
     MS_TRY(ms_device_alloc(p->m->device, bytes, &b->data, err));
     b->size_bytes = bytes;
-    place(p, b, fn, 0xA5);
+    place(p, b, fn, guard_fill);
     return MS_OK;
 }
 
@@ -126,9 +129,10 @@ void ms_pass_plan(ms_pass *p, int T)
     if (T == p->T) return;
     p->T = T;
     if (p->o.train) p->S = T;
-    place(p, &p->saved, place_saved, 0xA5);
-    place(p, &p->scratch, place_scratch, 0xA5);
-    place(p, &p->step, place_step, 0xA5);
+    place(p, &p->saved, place_saved, GUARD_FILL);
+    place(p, &p->scratch, place_scratch, GUARD_FILL);
+    place(p, &p->step, place_step, STEP_GUARD_FILL);
+    memset(p->stage, 0, p->step.size_bytes); /* old ids may lie where a guard is now */
     p->q.step = p->step_values;
 }
 
@@ -148,10 +152,10 @@ static ms_status make_blocks(ms_pass *p, ms_error *err)
     p->T = p->o.rows;
     p->S = p->o.train ? p->o.rows : p->o.keys;
     if (p->o.train) MS_TRY(ms_params_block_new(&p->gradients, d, c, err));
-    MS_TRY(make_block(p, &p->cache, place_cache, err));
-    MS_TRY(make_block(p, &p->saved, place_saved, err));
-    MS_TRY(make_block(p, &p->scratch, place_scratch, err));
-    MS_TRY(make_block(p, &p->step, place_step, err));
+    MS_TRY(make_block(p, &p->cache, place_cache, GUARD_FILL, err));
+    MS_TRY(make_block(p, &p->saved, place_saved, GUARD_FILL, err));
+    MS_TRY(make_block(p, &p->scratch, place_scratch, GUARD_FILL, err));
+    MS_TRY(make_block(p, &p->step, place_step, STEP_GUARD_FILL, err));
     p->q.step = p->step_values;
     p->stage = calloc(1, p->step.size_bytes);
     return p->stage ? MS_OK : ms_fail(err, MS_MEMORY, "out of memory for a pass");
