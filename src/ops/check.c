@@ -19,7 +19,7 @@ typedef struct {
     ms_op op;
     const void *args;
     ms_error *err;
-    int dim[LETTERS];   /* what a letter stands for; 0: not met yet */
+    int dim[LETTERS]; /* what a letter stands for; 0: not met yet */
 } call;
 
 static call call_of(const ms_device *d, ms_op op, const void *args, ms_error *err)
@@ -153,7 +153,7 @@ static ms_status check_divides(const call *c, char whole, char part)
 
 typedef struct {
     const ms_operand *o;
-    uintptr_t first, last;   /* bytes [first, last) */
+    uintptr_t first, last; /* bytes [first, last) */
 } range;
 
 static bool written(ms_role role)

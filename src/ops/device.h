@@ -15,33 +15,33 @@ typedef struct ms_queue ms_queue;
 struct ms_ops_table;
 
 typedef struct {
-    int threads;    /* of host back ends; 0: all cores */
+    int threads; /* of host back ends; 0: all cores */
 } ms_device_options;
 
 /* What a back end fills in; users go through the functions below. */
 struct ms_device {
-    const char *name;                  /* "ref", "cpu", ...; cpu:avx2 and such name a variant */
-    const char *about;                 /* one line for `info`: instruction set, threads */
-    ms_dtype real;                     /* type of real tensors: MS_F64 on ref, else MS_F32 */
-    bool host_memory;                  /* addresses can be read by the host */
+    const char *name;  /* "ref", "cpu", ...; cpu:avx2 and such name a variant */
+    const char *about; /* one line for `info`: instruction set, threads */
+    ms_dtype real;     /* type of real tensors: MS_F64 on ref, else MS_F32 */
+    bool host_memory;  /* addresses can be read by the host */
     const struct ms_ops_table *ops;
-    ms_pool *pool;                     /* host back ends with threads; else NULL */
-    size_t allocations;                /* calls of ms_device_alloc so far; a step adds none */
-    size_t allocated_bytes;            /* now */
+    ms_pool *pool;          /* host back ends with threads; else NULL */
+    size_t allocations;     /* calls of ms_device_alloc so far; a step adds none */
+    size_t allocated_bytes; /* now */
     ms_status (*alloc)(ms_device *d, size_t size_bytes, void **out, ms_error *err);
     void (*free)(ms_device *d, void *p);
     void (*upload)(ms_device *d, void *to, const void *from_host, size_t size_bytes);
     void (*download)(ms_device *d, void *to_host, const void *from, size_t size_bytes);
-    void (*copy)(ms_device *d, void *to, const void *from, size_t size_bytes);  /* no overlap */
+    void (*copy)(ms_device *d, void *to, const void *from, size_t size_bytes); /* no overlap */
     ms_status (*finish)(ms_device *d, ms_error *err);
-    void (*close)(ms_device *d);       /* frees d */
+    void (*close)(ms_device *d); /* frees d */
 };
 
 struct ms_queue {
     ms_device *device;
-    const ms_step *step;   /* device address of the step block; set by the model */
-    ms_error error;        /* status MS_OK: none yet */
-    bool magnitude;        /* ref only: outputs are the error scale (|terms|) instead of values */
+    const ms_step *step; /* device address of the step block; set by the model */
+    ms_error error;      /* status MS_OK: none yet */
+    bool magnitude;      /* ref only: outputs are the error scale (|terms|) instead of values */
 };
 
 /* Opens "ref", "cpu", "auto", or a variant such as "cpu:base", "cpu:avx2", "cpu:avx512".
@@ -56,12 +56,12 @@ const char *ms_device_list(int i);
 
 /* Zeroed memory at 64 bytes. */
 ms_status ms_device_alloc(ms_device *d, size_t size_bytes, void **out, ms_error *err);
-void ms_device_free(ms_device *d, void *p, size_t size_bytes);   /* NULL is accepted */
+void ms_device_free(ms_device *d, void *p, size_t size_bytes); /* NULL is accepted */
 
 /* Copies in queue order; after an error of the queue they do nothing. */
 void ms_queue_upload(ms_queue *q, void *to, const void *from_host, size_t size_bytes);
 void ms_queue_download(ms_queue *q, void *to_host, const void *from, size_t size_bytes);
-void ms_queue_copy(ms_queue *q, void *to, const void *from, size_t size_bytes);  /* on the device */
+void ms_queue_copy(ms_queue *q, void *to, const void *from, size_t size_bytes); /* on the device */
 
 /* Waits for everything given to the queue; the first error since the last finish, which it clears. */
 ms_status ms_queue_finish(ms_queue *q, ms_error *err);

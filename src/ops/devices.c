@@ -121,7 +121,7 @@ void ms_queue_fail(ms_queue *q, ms_status status, const char *format, ...)
 
 /* -- conversion ------------------------------------------------------------------------------ */
 
-enum { CHUNK = 512 };   /* elements converted at a time, on the stack: nothing is allocated */
+enum { CHUNK = 512 }; /* elements converted at a time, on the stack: nothing is allocated */
 
 typedef union {
     double f64[CHUNK];

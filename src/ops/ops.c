@@ -14,8 +14,7 @@ const char *ms_op_name(ms_op o)
 {
     static const char *const names[] = {
 #define NAME(name) #name,
-        MS_OPS(NAME)
-    };
+        MS_OPS(NAME)};
 
     return (unsigned)o < MS_OP_COUNT ? names[o] : "unknown op";
 }
@@ -24,8 +23,7 @@ const char *ms_act_name(ms_act act)
 {
     static const char *const names[] = {
 #define ACT_NAME(name, text) text,
-        MS_ACT_MAP(ACT_NAME)
-    };
+        MS_ACT_MAP(ACT_NAME)};
 
     return (unsigned)act < MS_ACT_COUNT ? names[act] : "unknown activation";
 }
@@ -140,8 +138,7 @@ const ms_operand *ms_op_operands(ms_op o, int *count)
         int count;
     } lists[] = {
 #define LIST(name) {name##_operands, (int)(sizeof name##_operands / sizeof(ms_operand))},
-        MS_OPS(LIST)
-    };
+        MS_OPS(LIST)};
 
     *count = (unsigned)o < MS_OP_COUNT ? lists[o].count : 0;
     return (unsigned)o < MS_OP_COUNT ? lists[o].operand : NULL;

@@ -60,31 +60,31 @@ typedef enum {
 #define MS_OP_ENUM(name) MS_OP_##name,
     MS_OPS(MS_OP_ENUM)
 #undef MS_OP_ENUM
-    MS_OP_COUNT
+        MS_OP_COUNT
 } ms_op;
 
 /* Activations.  SwiGLU takes a row of 2F values, gate then up, to F values; the others are
  * element-wise. */
 #define MS_ACT_MAP(X)                                                                              \
     X(NONE, "none")                                                                                \
-    X(GELU, "gelu")             /* x/2 (1 + erf(x / sqrt 2)) */                                    \
-    X(GELU_TANH, "gelu_tanh")   /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */                \
-    X(SWIGLU, "swiglu")         /* g / (1 + exp(-g)) * u */                                        \
-    X(RELU2, "relu2")           /* max(x, 0)^2 */
+    X(GELU, "gelu")           /* x/2 (1 + erf(x / sqrt 2)) */                                      \
+    X(GELU_TANH, "gelu_tanh") /* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */                  \
+    X(SWIGLU, "swiglu")       /* g / (1 + exp(-g)) * u */                                          \
+    X(RELU2, "relu2")         /* max(x, 0)^2 */
 
 typedef enum {
 #define MS_ACT_ENUM(name, text) MS_ACT_##name,
     MS_ACT_MAP(MS_ACT_ENUM)
 #undef MS_ACT_ENUM
-    MS_ACT_COUNT
+        MS_ACT_COUNT
 } ms_act;
 
 /* Dropout of probability p at a site of the model.  The mask of element (row, column) is recomputed
  * from the counter (rng.h): keep when word >= p * 2^32, then times 1 / (1 - p).
  * p = 0: everything is kept as it is. */
 typedef struct {
-    float p;         /* [0, 1) */
-    uint32_t site;   /* which place in the model; each has its own stream */
+    float p;       /* [0, 1) */
+    uint32_t site; /* which place in the model; each has its own stream */
 } ms_drop;
 
 /* Threshold of the mask, the same on every back end: keep when word >= this. */
@@ -220,8 +220,8 @@ typedef struct {
  * drop with p > 0 needs df.
  * Numerics:  as norm_bwd. */
 #define MS_ADD_NORM_BWD_TENSORS(X)                                                                 \
-    X(dr, inout) X(df, out_opt) X(dw, inout_opt) X(db, inout_opt) X(dy, in) X(r, in) X(stat, in)   \
-    X(w, in_opt)
+    X(dr, inout)                                                                                   \
+    X(df, out_opt) X(dw, inout_opt) X(db, inout_opt) X(dy, in) X(r, in) X(stat, in) X(w, in_opt)
 typedef struct {
     MS_ADD_NORM_BWD_TENSORS(MS_FIELD)
     bool rms, accumulate;
@@ -267,8 +267,9 @@ typedef struct {
  * Numerics:  dx: c = sum(O); dw, db: c = sum(N).
  * Source:    docs/derivations/linear.md. */
 #define MS_LINEAR_BWD_TENSORS(X)                                                                   \
-    X(dx, inout_opt) X(dw, inout_opt) X(db, inout_opt) X(dy, in) X(x, in_opt) X(w, in_opt)         \
-    X(u, in_opt) X(work, work)
+    X(dx, inout_opt)                                                                               \
+    X(dw, inout_opt) X(db, inout_opt) X(dy, in) X(x, in_opt) X(w, in_opt) X(u, in_opt)             \
+        X(work, work)
 typedef struct {
     MS_LINEAR_BWD_TENSORS(MS_FIELD)
     ms_act act;
@@ -297,8 +298,9 @@ typedef struct {
  * Backward:  rope_bwd; docs/derivations/rope.md.
  * Source:    RoFormer, Su et al. 2021, eq. 34; q and k norm: Henry et al. 2020. */
 #define MS_ROPE_FWD_TENSORS(X)                                                                     \
-    X(q, out) X(k, inout) X(v, inout) X(stat, out_opt) X(qkv, in) X(qw, in_opt) X(kw, in_opt)      \
-    X(rot, in_opt) X(seq, in)
+    X(q, out)                                                                                      \
+    X(k, inout) X(v, inout) X(stat, out_opt) X(qkv, in) X(qw, in_opt) X(kw, in_opt) X(rot, in_opt) \
+        X(seq, in)
 typedef struct {
     MS_ROPE_FWD_TENSORS(MS_FIELD)
     double eps;
@@ -317,8 +319,9 @@ typedef struct {
  *
  * Numerics:  dqkv: c = 4, with qk_norm sum(D); dqw, dkw: c = sum(N (H + K)). */
 #define MS_ROPE_BWD_TENSORS(X)                                                                     \
-    X(dqkv, out) X(dqw, inout_opt) X(dkw, inout_opt) X(dq, in) X(dk, in) X(dv, in)                 \
-    X(qkv, in_opt) X(stat, in_opt) X(qw, in_opt) X(kw, in_opt) X(rot, in_opt) X(seq, in)
+    X(dqkv, out)                                                                                   \
+    X(dqw, inout_opt) X(dkw, inout_opt) X(dq, in) X(dk, in) X(dv, in) X(qkv, in_opt)               \
+        X(stat, in_opt) X(qw, in_opt) X(kw, in_opt) X(rot, in_opt) X(seq, in)
 typedef struct {
     MS_ROPE_BWD_TENSORS(MS_FIELD)
     bool qk_norm;
@@ -366,8 +369,9 @@ typedef struct {
  * Numerics:  c = sum(D + S + T H/K).
  * Source:    Dao et al. 2022, appendix B.2; docs/derivations/attention.md. */
 #define MS_ATTENTION_BWD_TENSORS(X)                                                                \
-    X(dq, out) X(dk, out) X(dv, out) X(dy, in) X(y, in) X(lse, in) X(q, in) X(k, in) X(v, in)      \
-    X(seq, in) X(delta, work)
+    X(dq, out)                                                                                     \
+    X(dk, out) X(dv, out) X(dy, in) X(y, in) X(lse, in) X(q, in) X(k, in) X(v, in) X(seq, in)      \
+        X(delta, work)
 typedef struct {
     MS_ATTENTION_BWD_TENSORS(MS_FIELD)
     double scale;
@@ -502,12 +506,12 @@ typedef struct {
 
 /* How one sequence samples; a row of `how`. */
 typedef struct {
-    float temperature;   /* 0: greedy, the lowest id of the largest logit */
-    int32_t top_k;       /* 0: all */
-    float top_p;         /* 1: all */
-    float min_p;         /* 0: all */
-    uint32_t key[2];     /* seed */
-    uint32_t position;   /* counter: position of the token to be drawn */
+    float temperature; /* 0: greedy, the lowest id of the largest logit */
+    int32_t top_k;     /* 0: all */
+    float top_p;       /* 1: all */
+    float min_p;       /* 0: all */
+    uint32_t key[2];   /* seed */
+    uint32_t position; /* counter: position of the token to be drawn */
     uint32_t stream;
 } ms_how;
 
@@ -561,7 +565,7 @@ typedef struct {
 const ms_operand *ms_op_operands(ms_op o, int *count);
 
 /* The slot composed of plainer ops (compose.c).  A back end may put these into its table. */
-#define MS_COMPOSED_OPS(X) X(add_norm_fwd) X(add_norm_bwd)
+#define MS_COMPOSED_OPS(X)   X(add_norm_fwd) X(add_norm_bwd)
 #define MS_OP_COMPOSED(name) void ms_composed_##name(ms_queue *q, const ms_##name##_args *a);
 MS_COMPOSED_OPS(MS_OP_COMPOSED)
 #undef MS_OP_COMPOSED

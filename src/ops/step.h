@@ -9,12 +9,12 @@
 #include <stdint.h>
 
 typedef struct {
-    uint32_t seed[2];     /* key of the run's RNG */
-    uint32_t counter;     /* micro-step: a new dropout mask for each */
-    float grad_scale;     /* what cross_entropy multiplies gradients with: 1 / targets of the step */
-    float lr;             /* learning rate of this step */
-    float bias1, bias2;   /* 1 - beta1^t, 1 - beta2^t of AdamW */
-    float clip;           /* largest global norm; 0: no clipping */
+    uint32_t seed[2];   /* key of the run's RNG */
+    uint32_t counter;   /* micro-step: a new dropout mask for each */
+    float grad_scale;   /* what cross_entropy multiplies gradients with: 1 / targets of the step */
+    float lr;           /* learning rate of this step */
+    float bias1, bias2; /* 1 - beta1^t, 1 - beta2^t of AdamW */
+    float clip;         /* largest global norm; 0: no clipping */
 } ms_step;
 
 /* One row of seq: sequence b has `length` new rows in this pass, at positions start ... .

@@ -4,9 +4,9 @@
  * docs/derivations/activation.md. */
 #include "ops/ref/ref.h"
 
-static const double sqrt_half = 0.70710678118654752440;       /* sqrt(1/2) */
+static const double sqrt_half = 0.70710678118654752440; /* sqrt(1/2) */
 static const double sqrt_2_over_pi = 0.79788456080286535588;
-static const double cubic = 0.044715;                         /* of GELU's tanh form */
+static const double cubic = 0.044715; /* of GELU's tanh form */
 
 static double sigmoid(double u)
 {

@@ -7,12 +7,12 @@
 /* One row of one head and the keys it sees. */
 typedef struct {
     const ms_queue *queue;
-    const double *q, *k, *v;   /* (D), (keys, D), (keys, D) */
+    const double *q, *k, *v; /* (D), (keys, D), (keys, D) */
     int D, keys;
     double scale;
-    double slip;               /* error of a sum over its scale: c * eps */
+    double slip; /* error of a sum over its scale: c * eps */
     ms_drop drop;
-    uint32_t row;              /* of the mask of dropout */
+    uint32_t row; /* of the mask of dropout */
 } query;
 
 static double score(const query *r, int j)

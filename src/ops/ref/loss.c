@@ -10,7 +10,7 @@ void ms_ref_gather_last(ms_queue *q, const ms_gather_last_args *a)
         const double *x = length > 0 ? ms_ref_row(a->x, b * T + length - 1) : NULL;
 
         for (int i = 0; i < C; i++)
-            ms_ref_row(a->y, b)[i] = x && !q->magnitude ? x[i] : 0;   /* a copy has no error */
+            ms_ref_row(a->y, b)[i] = x && !q->magnitude ? x[i] : 0; /* a copy has no error */
     }
 }
 
@@ -29,9 +29,8 @@ static void row(const ms_queue *q, double *loss, double *dz, const double *z, in
     for (int i = 0; dz && i < V; i++) {
         double p = exp(z[i] - lse), hot = i == target ? 1 : 0, g = q->step->grad_scale;
 
-        dz[i] = q->magnitude
-                    ? (p * (1 + fabs(z[i]) + fabs(lse)) + hot + MS_REF_UNDERFLOW) * fabs(g)
-                    : (p - hot) * g;
+        dz[i] = q->magnitude ? (p * (1 + fabs(z[i]) + fabs(lse)) + hot + MS_REF_UNDERFLOW) * fabs(g)
+                             : (p - hot) * g;
     }
 }
 

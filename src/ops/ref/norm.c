@@ -8,15 +8,15 @@
 /* A row to be normed: x, or x + drop(f). */
 typedef struct {
     const ms_queue *q;
-    const double *x, *f;   /* (C); f may be NULL */
+    const double *x, *f; /* (C); f may be NULL */
     int C, row;
     ms_drop drop;
 } source;
 
 typedef struct {
     double mean, rstd;
-    double mean_scale, rstd_scale;   /* of their rounding errors */
-    double spread;                   /* of the relative error of rstd */
+    double mean_scale, rstd_scale; /* of their rounding errors */
+    double spread;                 /* of the relative error of rstd */
 } moments;
 
 static double branch(const source *s, int i)
@@ -94,8 +94,12 @@ void ms_ref_norm_fwd(ms_queue *q, const ms_norm_fwd_args *a)
 void ms_ref_add_norm_fwd(ms_queue *q, const ms_add_norm_fwd_args *a)
 {
     for (int n = 0; n < a->x.dim[0]; n++) {
-        source s = {.q = q, .x = ms_ref_row(a->x, n), .f = ms_ref_row(a->f, n),
-                    .C = a->x.dim[1], .row = n, .drop = a->drop};
+        source s = {.q = q,
+                    .x = ms_ref_row(a->x, n),
+                    .f = ms_ref_row(a->f, n),
+                    .C = a->x.dim[1],
+                    .row = n,
+                    .drop = a->drop};
 
         norm_row(&s, a, ms_ref_row(a->r, n), ms_ref_row(a->y, n), ms_ref_row(a->stat, n));
     }
@@ -146,8 +150,14 @@ void ms_ref_add_norm_bwd(ms_queue *q, const ms_add_norm_bwd_args *a)
 
 void ms_ref_norm_bwd(ms_queue *q, const ms_norm_bwd_args *a)
 {
-    ms_add_norm_bwd_args norm = {.dr = a->dx, .dw = a->dw, .db = a->db, .dy = a->dy, .r = a->x,
-                                 .stat = a->stat, .w = a->w, .rms = a->rms,
+    ms_add_norm_bwd_args norm = {.dr = a->dx,
+                                 .dw = a->dw,
+                                 .db = a->db,
+                                 .dy = a->dy,
+                                 .r = a->x,
+                                 .stat = a->stat,
+                                 .w = a->w,
+                                 .rms = a->rms,
                                  .accumulate = a->accumulate};
 
     ms_ref_add_norm_bwd(q, &norm);

@@ -35,7 +35,7 @@ void ms_ref_adamw(ms_queue *q, const ms_adamw_args *a)
         double decay = (size_t)i < a->decayed ? a->weight_decay : 0;
         double minus = q->magnitude ? 1 : -1;
 
-        if (skip) {   /* nothing is changed: no error */
+        if (skip) { /* nothing is changed: no error */
             if (q->magnitude) w[i] = m[i] = v[i] = 0;
             continue;
         }

@@ -18,8 +18,12 @@ typedef struct {
 
 static shape shape_of(ms_tensor q, ms_tensor k, ms_tensor rot, ms_tensor seq)
 {
-    return (shape){.N = q.dim[0], .T = q.dim[0] / seq.dim[0], .H = q.dim[1], .K = k.dim[1],
-                   .D = q.dim[2], .R = ms_present(rot) ? rot.dim[1] : 0};
+    return (shape){.N = q.dim[0],
+                   .T = q.dim[0] / seq.dim[0],
+                   .H = q.dim[1],
+                   .K = k.dim[1],
+                   .D = q.dim[2],
+                   .R = ms_present(rot) ? rot.dim[1] : 0};
 }
 
 /* -- forward --------------------------------------------------------------------------------- */
@@ -64,14 +68,14 @@ static void row_fwd(const ms_queue *q, const ms_rope_fwd_args *a, shape s, int n
     }
     for (int h = 0; h < s.K; h++, x += s.D)
         for (int i = 0; i < s.D; i++)
-            cache_row(a->v, n / s.T, h, position)[i] = q->magnitude ? 0 : x[i];   /* a copy */
+            cache_row(a->v, n / s.T, h, position)[i] = q->magnitude ? 0 : x[i]; /* a copy */
 }
 
 void ms_ref_rope_fwd(ms_queue *q, const ms_rope_fwd_args *a)
 {
     shape s = shape_of(a->q, a->k, a->rot, a->seq);
 
-    if (q->magnitude) {   /* rows that are left as they are have no error */
+    if (q->magnitude) { /* rows that are left as they are have no error */
         ms_ref_fill(ms_ref_reals(a->k), ms_count(a->k), 0);
         ms_ref_fill(ms_ref_reals(a->v), ms_count(a->v), 0);
     }
@@ -136,7 +140,7 @@ static void row_bwd(const ms_queue *q, const ms_rope_bwd_args *a, shape s, int n
     }
     for (int h = 0; h < s.K; h++, dx += s.D)
         for (int i = 0; i < s.D; i++)
-            dx[i] = q->magnitude ? 0 : cache_row(a->dv, n / s.T, h, position)[i];   /* a copy */
+            dx[i] = q->magnitude ? 0 : cache_row(a->dv, n / s.T, h, position)[i]; /* a copy */
 }
 
 void ms_ref_rope_bwd(ms_queue *q, const ms_rope_bwd_args *a)

@@ -5,8 +5,8 @@
 
 /* A row being sorted: ids by falling probability, equal ones by rising id. */
 typedef struct {
-    int32_t *rank;        /* (V) ids */
-    const double *prob;   /* (V) by id */
+    int32_t *rank;      /* (V) ids */
+    const double *prob; /* (V) by id */
 } ranking;
 
 static bool before(const ranking *r, int32_t a, int32_t b)
@@ -93,7 +93,7 @@ void ms_ref_sample(ms_queue *q, const ms_sample_args *a)
         ms_how how;
 
         memcpy(&how, ms_ref_ints(a->how) + (size_t)b * 8, sizeof how);
-        if (q->magnitude || how.temperature <= 0) {   /* ids are exact */
+        if (q->magnitude || how.temperature <= 0) { /* ids are exact */
             *id = q->magnitude ? 0 : best;
             continue;
         }

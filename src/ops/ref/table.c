@@ -3,5 +3,4 @@
 
 const ms_ops_table ms_ref_ops = {
 #define SLOT(name) .name = ms_ref_##name,
-    MS_OPS(SLOT)
-};
+    MS_OPS(SLOT)};
