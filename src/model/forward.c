@@ -43,6 +43,7 @@ static ms_status set_input(ms_pass *p, int T, const int32_t *id, const int32_t *
     MS_TRY(check_seq(p, seq, err));
     MS_TRY(check_ids(p, id, seq, "token", 0, err));
     if (target) MS_TRY(check_ids(p, target, seq, "target", -1, err));
+    ms_pass_poison(p);
 
     ms_seq *to_seq = ms_pass_stage(p, p->seq);
     int32_t *to_id = ms_pass_stage(p, p->id), *to_target = ms_pass_stage(p, p->target);
@@ -55,7 +56,6 @@ static ms_status set_input(ms_pass *p, int T, const int32_t *id, const int32_t *
             to_target[b * T + t] = valid && target ? target[b * T + t] : -1;
         }
     memcpy(p->stage, step, sizeof *step);
-    ms_pass_poison(p);
     ms_queue_upload(&p->q, p->step_values, p->stage,
                     (size_t)((char *)ms_pass_stage(p, p->target) - p->stage) +
                         ms_tensor_bytes(p->target));
