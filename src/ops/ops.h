@@ -1,7 +1,7 @@
 /* ops - the table of operations: one list, their operands and their contracts
  *
  * Every back end fills every slot of MS_OPS (with a version composed of plainer ops until its own
- * kernel exists, compose.h).  The model calls
+ * kernel exists, compose.c).  The model calls
  *
  *     op(q, linear_fwd, .y = y, .x = x, .w = w->wo, .b = w->bo);
  *
