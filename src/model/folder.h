@@ -12,9 +12,11 @@ ms_status ms_model_load(ms_model **out, ms_device *d, const char *folder, ms_err
 /* Writes both files into an existing folder, each replaced atomically; weights as f32. */
 ms_status ms_model_save(ms_model *m, ms_queue *q, const char *folder, ms_error *err);
 
-/* The same lists for other tensors of the model's layout (gradients, moments) under a prefix:
- * entries "PREFIX" + stored name, f32 (f64 when wide).  Used by optimizer.safetensors and goldens. */
+/* The same lists for other tensors of the model's layout (gradients, moments): entries are named
+ * prefix + stored name.  Saving takes several lists into one file, as f32. */
 ms_status ms_params_load(ms_params *p, const ms_config *c, ms_queue *q, const char *path,
                          const char *prefix, ms_error *err);
+ms_status ms_params_save(ms_params *const *list, const char *const *prefix, int lists,
+                         const ms_config *c, ms_queue *q, const char *path, ms_error *err);
 
 #endif
