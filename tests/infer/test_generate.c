@@ -510,7 +510,7 @@ static void weights_that_are_no_numbers_stop_it(void **state)
     ms_error err;
 
     (void)state;
-    ms_write_floats(&q, MS_TENSOR(t.model->weights.p.norm_w.data, MS_F32, 1), &nan);
+    ms_write_floats(&q, MS_TENSOR(t.model->weights.p.norm_w.data, t.device->real, 1), &nan);
     must(ms_queue_finish(&q, &err), &err);
     refused(&t, "abc", &o, MS_NONFINITE, "finite");
     o.beams = 2;

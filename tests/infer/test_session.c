@@ -39,6 +39,7 @@ static void pieces_give_the_bits_of_the_full_pass_on(const char *device, const c
 
     fill(id, TOKENS);
     full_pass(t.model, id, TOKENS, all);
+    assert_true(all[0] != all[1] && all[0] != all[BYTES_VOCAB]); /* there is something to compare */
     for (int piece = 1; piece <= TOKENS; piece = piece * 4 + 3) {
         must(ms_session_new(&s, t.model, TOKENS, &err), &err);
         for (int at = 0; at < TOKENS; at += piece) {
