@@ -28,6 +28,8 @@ void ms_chars_free(ms_chars *c);
 
 ms_status ms_tokenizer_load(ms_tokenizer **out, const char *path, ms_error *err);
 ms_status ms_tokenizer_save(const ms_tokenizer *t, const char *path, ms_error *err);
+/* tokenizer_config.json, from which transformers takes the class and the special tokens. */
+ms_status ms_tokenizer_save_config(const ms_tokenizer *t, int context, const char *path, ms_error *err);
 void ms_tokenizer_free(ms_tokenizer *t);
 
 int ms_tokenizer_vocab(const ms_tokenizer *t);
