@@ -9,15 +9,25 @@
 
 #include "data/shard.h"
 
+#include <stdbool.h>
+
 typedef struct {
     const ms_shard *shard;    /* lent */
     int rows;                 /* T */
     uint64_t seed;
     uint64_t drawn;           /* samples so far: the whole state */
+    uint32_t epoch;           /* follow from drawn: the epoch of the last sample and */
+    uint64_t epoch_first;     /* the number of its first one */
 } ms_loader;
 
 /* MS_INPUT with both numbers when the shard has fewer than T + 1 tokens. */
 ms_status ms_loader_init(ms_loader *l, const ms_shard *shard, int rows, uint64_t seed, ms_error *err);
+
+/* Continues behind the first `drawn` samples. */
+void ms_loader_seek(ms_loader *l, uint64_t drawn);
+
+/* The permutation: where i of [0, n) goes in an epoch; n below 2^62. */
+uint64_t ms_loader_permute(uint64_t i, uint64_t n, uint64_t seed, uint32_t epoch);
 
 /* The next sample: T ids and T targets (the ids one further). */
 void ms_loader_next(ms_loader *l, int32_t *id, int32_t *target);
