@@ -294,14 +294,16 @@ typedef struct {
     int runs;
     double tokens_per_s;        /* 0: has no tokens */
     double flops_per_s, bytes_per_s;    /* 0: not counted */
+    double read_share;          /* bytes_per_s over the measured rate of reading main memory, above 1
+                                   when caches serve; 0: not measured */
 } minstrel_bench_row;
 typedef void minstrel_bench_fn(void *data, const minstrel_bench_row *row);
 
 /* Times every op on the case rows; filter: part of an op's name, NULL: all. */
 minstrel_status minstrel_bench_ops(const char *filter, const minstrel_options *o,
                                    minstrel_bench_fn *fn, void *data, minstrel_error *err);
-/* Times training steps, a forward of `tokens` tokens ("prefill"), or a decode step at that depth
- * ("decode") of a model with random weights or of a folder; what: "train", "prefill", "decode". */
+/* Times passes over a model with random weights or of a folder.  what: "forward": `tokens` tokens with the
+ * loss of each, "prefill": the same as a prompt, "decode": one token behind them, "train": a whole step. */
 typedef struct {
     size_t size;
     const char *what;
