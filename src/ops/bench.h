@@ -6,17 +6,17 @@
 
 typedef struct {
     ms_op op;
-    const char *label;               /* shape in words; lent for the call */
-    double median_s, min_s, max_s;   /* of one call */
+    const char *label;             /* shape in words; lent for the call */
+    double median_s, min_s, max_s; /* of one call */
     int runs;
-    double flops;   /* of one call: multiplications and additions of its sums; 0: not counted */
-    double bytes;   /* of one call: every operand read or written once */
+    double flops; /* of one call: multiplications and additions of its sums; 0: not counted */
+    double bytes; /* of one call: every operand read or written once */
 } ms_bench_row;
 typedef void ms_bench_fn(void *data, const ms_bench_row *row);
 
 typedef struct {
-    const char *filter;   /* part of an op's name; NULL: all */
-    bool slow;            /* also the rows that take seconds */
+    const char *filter; /* part of an op's name; NULL: all */
+    bool slow;          /* also the rows that take seconds */
 } ms_bench_options;
 
 /* Calls fn for every row.  MS_INPUT when the filter matches no op. */
