@@ -208,7 +208,7 @@ void ms_writer_abort(ms_writer *w)
 
 ms_status ms_file_write(const char *path, const void *data, size_t size_bytes, ms_error *err)
 {
-    ms_writer *w;
+    ms_writer *w = NULL;
 
     MS_TRY(ms_writer_open(&w, path, err));
     ms_writer_put(w, data, size_bytes);
@@ -349,7 +349,7 @@ ms_status ms_folder_remove(const char *path, ms_error *err)
 static ms_status copy_file(const char *from, const char *to, ms_error *err)
 {
     ms_map map;
-    ms_writer *w;
+    ms_writer *w = NULL;
     ms_status s;
 
     MS_TRY(ms_map_open(&map, from, err));

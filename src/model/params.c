@@ -1,6 +1,8 @@
 /* params - places, names and owns the parameters of the lists in params.h */
 #include "model/params.h"
 
+#include "model/model.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,0 +1,102 @@
+/* kernel - what the files of this folder share: names of a variant, parallel regions, rows; private
+ *
+ * Each file is compiled once a variant: CPU(linear_fwd) is ms_cpu_linear_fwd_avx2 in that of avx2. */
+#ifndef MS_OPS_CPU_KERNEL_H
+#define MS_OPS_CPU_KERNEL_H
+
+#include "base/rng.h"
+#include "ops/cpu/cpu.h"
+#include "ops/cpu/simd.h"
+#include "ops/ops.h"
+
+#define CPU_JOIN_(name, variant) ms_cpu_##name##_##variant
+#define CPU_JOIN(name, variant) CPU_JOIN_(name, variant)
+#define CPU(name) CPU_JOIN(name, MS_CPU_VARIANT)
+
+extern const ms_ops_table CPU(ops);
+
+#define CPU_SLOT(name) void CPU(name)(ms_queue * q, const ms_##name##_args *a);
+MS_OPS(CPU_SLOT)
+#undef CPU_SLOT
+
+/* A region of `work` operations or bytes: on the caller alone when waking others costs more. */
+static inline void cpu_run(ms_queue *q, size_t work, ms_region *body, void *arg)
+{
+    enum { ALONE = 20000 }; /* a region costs about 1 us */
+
+    if (work < ALONE)
+        body(arg, 0, 1);
+    else
+        ms_pool_run(q->device->pool, body, arg);
+}
+
+static inline float *cpu_work(const ms_queue *q, int thread)
+{
+    const ms_cpu *c = (const ms_cpu *)q->device;
+
+    return (float *)(void *)(c->work + (size_t)thread * MS_CPU_WORK_BYTES);
+}
+
+/* Row i of a tensor, the first dimension being rows; NULL when absent. */
+static inline float *cpu_row(ms_tensor t, int i)
+{
+    size_t columns = 1;
+
+    if (!ms_present(t)) return NULL;
+    for (int d = 1; d < t.rank; d++) columns *= (size_t)t.dim[d];
+    return (float *)t.data + (size_t)i * columns;
+}
+
+static inline ms_seq cpu_seq(ms_tensor seq, int b)
+{
+    return ((const ms_seq *)seq.data)[b];
+}
+
+/* What one row needs to drop out elements; the same mask on every back end (rng.h). */
+typedef struct {
+    const uint32_t *key;
+    uint32_t threshold, site, counter;
+    float scale;
+    bool on;
+} cpu_drop;
+
+static inline cpu_drop cpu_drop_of(const ms_queue *q, ms_drop d)
+{
+    cpu_drop m = {.on = d.p > 0};
+
+    if (!m.on) return m;
+    m.key = q->step->seed;
+    m.threshold = ms_drop_threshold(d.p);
+    m.site = d.site;
+    m.counter = q->step->counter;
+    m.scale = 1 / (1 - d.p);
+    return m;
+}
+
+/* mask[i] = 0 or the scale, of columns [first, first + n) of a row; first a multiple of 4. */
+static inline void cpu_drop_mask(const cpu_drop *d, uint32_t row, int first, int n, float *mask)
+{
+    for (int i = 0; i < n; i += 4) {
+        ms_philox_block b =
+            ms_philox(d->key, (uint32_t)(first + i) / 4, row, d->site, d->counter);
+
+        for (int j = 0; j < 4 && i + j < n; j++)
+            mask[i + j] = b.word[j] >= d->threshold ? d->scale : 0;
+    }
+}
+
+/* norm.c: y = (x - mean) rstd w + b of a row; w, b, stat may be NULL. */
+void CPU(norm_row)(float *y, float *stat, const float *x, const float *w, const float *b, int C,
+                   float eps, bool rms);
+
+/* activation.c: rows of act and its derivative; u has 2F values for SwiGLU. */
+void CPU(act_row)(ms_act act, float *y, const float *u, int F);
+/* du = act'(u) * dy */
+void CPU(act_back_row)(ms_act act, float *du, const float *dy, const float *u, int F);
+
+/* linear.c: out[i * out_stride + j] = x[i] . w[j] for m rows of x and n of w, D long; every element by
+ * the same order of additions. */
+void CPU(dot_tile)(float *out, size_t out_stride, const float *x, size_t x_stride, int m,
+                   const float *w, size_t w_stride, int n, int D);
+
+#endif
