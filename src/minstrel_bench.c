@@ -268,11 +268,10 @@ static ms_status bench_ops(const char *filter, const minstrel_options *o, listen
                            ms_error *err)
 {
     ms_bench_options options = {.filter = filter};
-    ms_device_options d_options = {.threads = o->threads};
     ms_device *d;
     ms_status s;
 
-    MS_TRY(ms_device_open(&d, o->backend, &d_options, err));
+    MS_TRY(ms_open_device(&d, o, err));
     s = ms_bench_read_rate(d, &l->read_rate, err);
     if (!s) s = ms_bench_ops(d, &options, pass_on, l, err);
     ms_device_close(d);
@@ -344,10 +343,8 @@ minstrel_status minstrel_bench(const minstrel_bench_options *given, const minstr
 minstrel_status minstrel_bench_ops(const char *filter, const minstrel_options *o,
                                    minstrel_bench_fn *fn, void *data, minstrel_error *err)
 {
-    minstrel_options options = minstrel_default_options();
     listener l = {.fn = fn, .data = data};
     ms_error e;
 
-    ms_options_copy(&options, o, sizeof options);
-    return ms_give(err, bench_ops(filter, &options, &l, &e), &e);
+    return ms_give(err, bench_ops(filter, o, &l, &e), &e);
 }
