@@ -202,6 +202,8 @@ minstrel_status minstrel_evaluate_paths(minstrel_model *m, const char *const *pa
 
 /* -- training -------------------------------------------------------------------------------- */
 
+/* Numbers below their range (as minstrel_default_train_options makes them: -1) mean "not given": a new
+ * run takes the default, a resume what the run has. */
 typedef struct {
     size_t size;
     /* the model: one of preset, config, init */
@@ -216,10 +218,12 @@ typedef struct {
     const char *const *held_out;    /* default none: split off */
     int held_outs;
     double held_out_fraction;   /* default 0.1 */
-    const char *tokenizer;      /* "bytes", "chars", FILE; default "bytes", or the model's own */
+    const char *tokenizer;      /* "bytes", "chars", FILE; default "bytes", or that of init */
     /* the run */
     const char *out;            /* run folder */
-    int resume;                 /* continue the run in `out`; options not given come from there */
+    int resume;                 /* continue the run in `out` */
+    uint64_t seed;              /* 0: not given; default 1 */
+    const char *sample_prompt;  /* default: the first characters of the held-out text */
     int64_t steps;              /* default 1000 */
     int batch;                  /* sequences a micro-step; default 8 */
     int accumulate;             /* micro-steps a step; default 1 */
@@ -228,17 +232,15 @@ typedef struct {
     int64_t warmup;             /* steps; default steps / 20 */
     int64_t decay;              /* wsd: steps of decay at the end; default steps / 5 */
     const char *schedule;       /* constant linear cosine rsqrt wsd; default "cosine" */
-    double weight_decay;        /* default 0.1 */
+    double weight_decay;        /* default 0.1; norms and biases do not decay */
     double beta1, beta2, eps;   /* default 0.9, 0.95, 1e-8 */
-    double clip;                /* default 1; 0: none */
+    double clip;                /* largest global norm; default 1; 0: none */
     double dropout;             /* default 0 */
-    uint64_t seed;              /* default 1 */
     int recompute;              /* keep only layer inputs; default 0 */
     int64_t eval_every;         /* steps; default steps / 10; 0: only at the end */
     int64_t save_every;         /* steps; default steps / 5; 0: only at the end */
-    int keep;                   /* snapshots; default 2 */
     int64_t sample_every;       /* steps between samples of text in the log; default eval_every; 0: none */
-    const char *sample_prompt;  /* default: the first characters of the held-out text */
+    int keep;                   /* snapshots; default 2 */
 } minstrel_train_options;
 
 /* What a step reports. */

@@ -154,6 +154,12 @@ ms_status ms_pass_train(ms_pass *p, const int32_t *id, const int32_t *target, co
     return ms_pass_finish(p, err);
 }
 
+void ms_pass_set_step(ms_pass *p, const ms_step *step)
+{
+    memcpy(p->stage, step, sizeof *step);
+    ms_queue_upload(&p->q, p->step_values, p->stage, sizeof *step);
+}
+
 ms_status ms_pass_loss(ms_pass *p, int rows, const int32_t *id, const int32_t *target,
                        const int32_t *length, float *row_loss, ms_error *err)
 {

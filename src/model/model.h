@@ -62,6 +62,9 @@ ms_params *ms_pass_gradients(ms_pass *p);    /* train passes; NULL otherwise */
 ms_status ms_pass_train(ms_pass *p, const int32_t *id, const int32_t *target, const ms_step *step,
                         double *loss_sum, ms_error *err);
 
+/* Uploads a step block's values for ops that the caller gives to the pass's queue (adamw). */
+void ms_pass_set_step(ms_pass *p, const ms_step *step);
+
 /* Forward only, no dropout: row_loss (B*T) gets the loss of each row, 0 where ignored.
  * length (B): valid rows of each sequence, NULL: all. */
 ms_status ms_pass_loss(ms_pass *p, int rows, const int32_t *id, const int32_t *target,
