@@ -184,7 +184,7 @@ static ms_status check_hash(const cJSON *o, const char *key, uint64_t hash, cons
 static ms_status read_counters(ms_trainer *t, const cJSON *o, const char *path, ms_error *err)
 {
     const cJSON *seconds = cJSON_GetObjectItemCaseSensitive(o, "seconds");
-    uint64_t version, step, updates, samples;
+    uint64_t version = 0, step = 0, updates = 0, samples = 0;
 
     MS_TRY(read_count(o, "version", &version, path, err));
     if (version != VERSION)

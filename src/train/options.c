@@ -58,7 +58,7 @@ ms_status ms_train_options_resume(ms_train_options *o, const cJSON *from, const 
 #define RESUME(type, name, least, fixed, value)                                                    \
     {                                                                                              \
         bool given = o->name >= (type)(least);                                                     \
-        double stored;                                                                             \
+        double stored = 0;                                                                         \
                                                                                                    \
         MS_TRY(stored_number(from, #name, given, (double)o->name, fixed, &stored, path, err));     \
         if (!given) o->name = (type)stored;                                                        \

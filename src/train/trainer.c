@@ -424,10 +424,17 @@ static void default_prompt(const ms_trainer *t, char *out, size_t room)
     out[whole] = 0;
 }
 
+static char *one_line(char *text)
+{
+    for (char *c = text; *c; c++)
+        if (*c == '\n') *c = ' ';
+    return text;
+}
+
 /* Some text in the log, so that one sees what the model has learnt. */
 static ms_status show_sample(ms_trainer *t, ms_error *err)
 {
-    char prompt[64], *line;
+    char prompt[64];
     const char *text = t->sample_prompt;
     ms_generate_options o = ms_generate_defaults();
     ms_generated g = {0};
@@ -440,11 +447,8 @@ static ms_status show_sample(ms_trainer *t, ms_error *err)
     o.temperature = 0.8f;
     o.seed = t->o.seed;
     s = ms_generate(t->model, t->tokenizer, &text, 1, &o, &g, err);
-    if (!s) {
-        for (line = g.text; line && *line; line++)
-            if (*line == '\n') *line = ' ';
-        ms_log_line(&t->log, "step %lld: %s|%s", (long long)t->step, text, g.text ? g.text : "");
-    }
+    if (!s)
+        ms_log_line(&t->log, "step %lld: ... %s", (long long)t->step, one_line(g.text));
     ms_generated_clear(&g);
     return s;
 }
