@@ -170,7 +170,6 @@ typedef struct {
     float *C;
     size_t c_row;
     bool add;       /* C += */
-    int depth;      /* DEPTH, or K when C must be written once */
 } product;
 
 /* acc = A rows times a packed panel; missing rows repeat the last one. */
@@ -229,11 +228,11 @@ static void pack(float *panel, const product *p, int k, int depth, int column)
     }
 }
 
-/* Rows [first, last) of C; panel has room for depth * PANEL floats. */
+/* Rows [first, last) of C; panel has room for DEPTH * PANEL floats. */
 static void gemm_rows(const product *p, int first, int last, float *panel)
 {
-    for (int k = 0; k < p->K; k += p->depth) {
-        int depth = p->K - k < p->depth ? p->K - k : p->depth;
+    for (int k = 0; k < p->K; k += DEPTH) {
+        int depth = p->K - k < DEPTH ? p->K - k : DEPTH;
 
         for (int column = 0; column < p->J; column += PANEL) {
             pack(panel, p, k, depth, column);
@@ -288,12 +287,22 @@ static void act_rows(const bwd *f, size_t first, size_t last)
     }
 }
 
+static void add_tile(float *tile, vf acc[ROWS][VECTORS])
+{
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < VECTORS; j++) {
+            float *at = tile + i * PANEL + j * VF;
+
+            vf_store(at, vf_load(at) + acc[i][j]);
+        }
+}
+
 /* dx may alias u when the activation is element-wise: then a tile is finished in registers and
  * multiplied by the slope before it is stored over u. */
 static void dx_over_u(const bwd *f, size_t first, size_t last, float *panel)
 {
     const product *p = &f->dx;
-    float *tile = panel + (size_t)p->depth * PANEL;
+    float *tile = panel + (size_t)p->K * PANEL;
 
     for (int column = 0; column < p->J; column += PANEL) {
         int m = p->J - column < PANEL ? p->J - column : PANEL;
@@ -304,8 +313,13 @@ static void dx_over_u(const bwd *f, size_t first, size_t last, float *panel)
             product part = *p;
 
             part.M = (int)last;
-            gemm_tile(acc, &part, row, 0, p->K, panel);
+            gemm_tile(acc, &part, row, 0, p->K < DEPTH ? p->K : DEPTH, panel);
             memcpy(tile, acc, sizeof acc);
+            for (int k = DEPTH; k < p->K; k += DEPTH) { /* sums as gemm_rows makes them */
+                gemm_tile(acc, &part, row, k, p->K - k < DEPTH ? p->K - k : DEPTH,
+                          panel + (size_t)k * PANEL);
+                add_tile(tile, acc);
+            }
             for (int i = 0; i < ROWS && row + i < part.M; i++) {
                 float *dx = p->C + (size_t)(row + i) * p->c_row + column;
 
@@ -342,13 +356,12 @@ static void bwd_region(void *arg, int thread, int threads)
 }
 
 /* The whole inner dimension of dx over u must fit a thread's work memory. */
-static bool set_depth(ms_queue *q, bwd *f)
+static bool fits(ms_queue *q, const bwd *f)
 {
     enum { MOST = MS_CPU_WORK_BYTES / 4 / PANEL - ROWS };
     const ms_linear_bwd_args *a = f->a;
 
     if (!ms_present(a->dx) || a->act == MS_ACT_NONE || a->dx.data != a->u.data) return true;
-    f->dx.depth = f->dx.K;
     if (f->dx.K <= MOST) return true;
     ms_queue_fail(q, MS_UNSUPPORTED, "linear_bwd: dx over u with %d outputs, at most %d", f->dx.K,
                   (int)MOST);
@@ -366,15 +379,15 @@ void CPU(linear_bwd)(ms_queue *q, const ms_linear_bwd_args *a)
 
         f.dx = (product){.M = N, .J = I, .K = O, .A = a->dy.data, .a_row = (size_t)O, .a_inner = 1,
                          .B = a->w.data, .b_row = (size_t)I, .C = to.data, .c_row = (size_t)I,
-                         .add = a->accumulate, .depth = DEPTH};
+                         .add = a->accumulate};
     }
     if (ms_present(a->dw)) {
         int I = a->x.dim[1];
 
         f.dw = (product){.M = O, .J = I, .K = N, .A = a->dy.data, .a_row = 1, .a_inner = (size_t)O,
                          .B = a->x.data, .b_row = (size_t)I, .C = a->dw.data, .c_row = (size_t)I,
-                         .add = true, .depth = DEPTH};
+                         .add = true};
     }
-    if (!set_depth(q, &f)) return;
+    if (!fits(q, &f)) return;
     cpu_run(q, (size_t)N * (size_t)O * 64, bwd_region, &f);
 }
