@@ -259,31 +259,39 @@ static struct {
 
 #define SHOWN POPT_ARGFLAG_SHOW_DEFAULT
 static const struct poptOption table[] = {
-    {"model", 'm', POPT_ARG_STRING, &given.model, 0, "Folder of the model", "MODEL"},
-    {"prompt", 'p', POPT_ARG_STRING, &given.prompt, 0, "Text to continue; - for standard input",
+    {"model", 'm', POPT_ARG_STRING, &given.model, 0, "folder of the model", "MODEL"},
+    {"prompt", 'p', POPT_ARG_STRING, &given.prompt, 0, "text to continue; - for standard input",
      "TEXT"},
     {"prompt-file", 'f', POPT_ARG_STRING, &given.prompt_file, 0,
-     "The same from a file, without its last newline", "FILE"},
-    {"prompts", 0, POPT_ARG_STRING, &given.prompts, 0, "Many prompts, one a line; - likewise",
+     "the same from a file, without its last newline", "FILE"},
+    {"prompts", 0, POPT_ARG_STRING, &given.prompts, 0, "many prompts, one a line; - likewise",
      "FILE"},
-    {"max-tokens", 'n', POPT_ARG_INT | SHOWN, &given.max_tokens, 0, "Tokens to write at most", "N"},
+    {"max-tokens", 'n', POPT_ARG_INT | SHOWN, &given.max_tokens, 0, "tokens to write at most", "N"},
     {"temperature", 't', POPT_ARG_DOUBLE | SHOWN, &given.temperature, 0,
      "0: always the likeliest token", "X"},
-    {"top-k", 0, POPT_ARG_INT | SHOWN, &given.top_k, 0, "Draw from the K likeliest; 0: all", "K"},
+    {"top-k", 0, POPT_ARG_INT | SHOWN, &given.top_k, 0, "draw from the K likeliest; 0: all", "K"},
     {"top-p", 0, POPT_ARG_DOUBLE | SHOWN, &given.top_p, 0,
-     "Draw from the likeliest that together have this probability", "X"},
+     "draw from the likeliest that together have this probability", "X"},
     {"min-p", 0, POPT_ARG_DOUBLE | SHOWN, &given.min_p, 0,
-     "Draw from those with at least this part of the likeliest one's probability", "X"},
-    {"seed", 0, POPT_ARG_LONGLONG | SHOWN, &given.seed, 0, "Of the draws", "N"},
+     "draw from those with at least this part of the likeliest one's probability", "X"},
+    {"seed", 0, POPT_ARG_LONGLONG | SHOWN, &given.seed, 0, "of the draws", "N"},
     {"beams", 0, POPT_ARG_INT | SHOWN, &given.beams, 0,
-     "Beam search with N beams instead of drawing", "N"},
+     "beam search with N beams instead of drawing", "N"},
     {"length-penalty", 0, POPT_ARG_DOUBLE | SHOWN, &given.length_penalty, 0,
-     "Beams are ranked by log probability / length^X", "X"},
-    {"batch", 0, POPT_ARG_INT | SHOWN, &given.batch, 0, "Prompts at once, with --prompts", "N"},
-    {"ignore-eos", 0, POPT_ARG_NONE, &given.ignore_eos, 0, "Write on behind the end of the text",
+     "beams are ranked by log probability / length^X", "X"},
+    {"batch", 0, POPT_ARG_INT | SHOWN, &given.batch, 0, "prompts at once, with --prompts", "N"},
+    {"ignore-eos", 0, POPT_ARG_NONE, &given.ignore_eos, 0, "write on behind the end of the text",
      NULL},
-    {"echo", 0, POPT_ARG_NONE, &given.echo, 0, "Print the prompt in front of its text", NULL},
+    {"echo", 0, POPT_ARG_NONE, &given.echo, 0, "print the prompt in front of its text", NULL},
     CLI_COMMON};
+
+static const char usage[] =
+    "--model MODEL --prompt TEXT | --prompt-file FILE | --prompts FILE\n\n"
+    "Text goes to standard output as it comes, speeds to standard error.  With --prompts each "
+    "answer\n"
+    "stands under its prompt, in the order of the file; with --json each is an object on a "
+    "line.\n\n"
+    "Example: minstrel generate --model runs/book --prompt \"In the beginning\" -n 100 -t 0.8\n";
 
 static int check_given(void)
 {
@@ -392,10 +400,7 @@ static int run(const prompts *p)
 int cli_generate(int argc, const char **argv)
 {
     prompts p = {0};
-    int status = cli_parse("generate",
-                           "--model MODEL --prompt TEXT [options]\n"
-                           "  minstrel generate --model run --prompt \"In the beginning\" -n 100",
-                           table, argc, argv, NULL);
+    int status = cli_parse("generate", usage, table, argc, argv, NULL);
 
     if (!status) status = check_given();
     if (status) return status;
