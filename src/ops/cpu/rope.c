@@ -29,16 +29,13 @@ static float *cache_row(ms_tensor cache, int b, int head, int position)
 /* y = rotation of x * rstd * w; w and rot may be NULL */
 static void head_fwd(shape s, float *y, const float *x, float rstd, const float *w, const float *rot)
 {
-    float scaled[MS_MAX_HEAD_DIM];
-
-    for (int i = 0; i < s.D; i++) scaled[i] = w ? x[i] * rstd * w[i] : x[i] * rstd;
+    for (int i = 0; i < s.D; i++) y[i] = w ? x[i] * rstd * w[i] : x[i] * rstd;
     for (int j = 0; j < s.R; j++) {
-        float c = rot[2 * j], sine = rot[2 * j + 1];
+        float c = rot[2 * j], sine = rot[2 * j + 1], lo = y[j], hi = y[j + s.R];
 
-        y[j] = scaled[j] * c - scaled[j + s.R] * sine;
-        y[j + s.R] = scaled[j + s.R] * c + scaled[j] * sine;
+        y[j] = lo * c - hi * sine;
+        y[j + s.R] = hi * c + lo * sine;
     }
-    for (int i = 2 * s.R; i < s.D; i++) y[i] = scaled[i];
 }
 
 static float rstd_of(const float *x, int D, float eps)
