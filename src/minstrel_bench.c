@@ -1,8 +1,8 @@
 /* minstrel_bench - times of passes over a model, and of single ops, through the public API */
 #include "minstrel_internal.h"
 
+#include "base/clock.h"
 #include "base/rng.h"
-#include "infer/engine.h"
 #include "ops/bench.h"
 
 #include <stdio.h>
@@ -198,14 +198,14 @@ static int by_value(const void *a, const void *b)
 
 static ms_status time_runs(bench *b, const kind *k, double *time_s, ms_error *err)
 {
-    double start_s = ms_clock_s();
+    double start_s = ms_clock();
 
-    for (int i = 0; i < WARM_RUNS || (i < WARM_RUNS_MAX && ms_clock_s() - start_s < WARM_S); i++)
+    for (int i = 0; i < WARM_RUNS || (i < WARM_RUNS_MAX && ms_clock() - start_s < WARM_S); i++)
         MS_TRY(k->run(b, err));
     for (int i = 0; i < b->runs; i++) {
-        start_s = ms_clock_s();
+        start_s = ms_clock();
         MS_TRY(k->run(b, err));
-        time_s[i] = ms_clock_s() - start_s;
+        time_s[i] = ms_clock() - start_s;
     }
     qsort(time_s, (size_t)b->runs, sizeof *time_s, by_value);
     return MS_OK;

@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* Tokens of a prompt in one pass: enough to use every weight many times, few enough that
  * activations stay small. */
@@ -74,12 +73,4 @@ ms_status ms_log_sum_exp(const float *z, int vocab, double *out, ms_error *err)
     if (!isfinite(*out)) /* a NaN or +Inf anywhere shows in the sum */
         return ms_fail(err, MS_NONFINITE, "the model's logits are not finite");
     return MS_OK;
-}
-
-double ms_clock_s(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }

@@ -38,7 +38,4 @@ ms_status ms_engine_step(ms_engine *e, ms_error *err);
 /* log(sum(exp(z))) in double; MS_NONFINITE when that is no number. */
 ms_status ms_log_sum_exp(const float *z, int vocab, double *out, ms_error *err);
 
-/* A clock that only goes forward. */
-double ms_clock_s(void);
-
 #endif

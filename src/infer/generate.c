@@ -1,6 +1,7 @@
 /* generate - continue prompts: greedy, sampled, or by beams; one alone or many in a batch */
 #include "infer/generate.h"
 
+#include "base/clock.h"
 #include "infer/beam.h"
 #include "infer/engine.h"
 #include "infer/output.h"
@@ -234,7 +235,7 @@ static ms_status accept(job *j, slot *s, int32_t id, const float *z, ms_error *e
 static ms_status start(job *j, int at, ms_error *err)
 {
     slot *s = &j->slot[at];
-    double start_s = ms_clock_s();
+    double start_s = ms_clock();
     bool ended;
     int32_t id;
 
@@ -246,7 +247,7 @@ static ms_status start(job *j, int at, ms_error *err)
     ms_how how = how_to_draw(j, s);
     MS_TRY(ms_pass_sample(j->engine.prompt, &how, &id, err));
     MS_TRY(ms_engine_place(&j->engine, at, s->length, err));
-    s->sums.prefill_s = ms_clock_s() - start_s;
+    s->sums.prefill_s = ms_clock() - start_s;
     return accept(j, s, id, j->engine.logits, err);
 }
 
@@ -254,7 +255,7 @@ static ms_status start(job *j, int at, ms_error *err)
 static ms_status step(job *j, ms_error *err)
 {
     ms_engine *e = &j->engine;
-    double start_s = ms_clock_s(), step_s;
+    double start_s = ms_clock(), step_s;
 
     for (int i = 0; i < e->slots; i++) {
         slot *s = &j->slot[i];
@@ -265,7 +266,7 @@ static ms_status step(job *j, ms_error *err)
     }
     MS_TRY(ms_engine_step(e, err));
     MS_TRY(ms_pass_sample(e->decode, j->how, j->drawn, err));
-    step_s = ms_clock_s() - start_s;
+    step_s = ms_clock() - start_s;
     for (int i = 0; i < e->slots; i++) {
         slot *s = &j->slot[i];
 
@@ -315,13 +316,13 @@ static ms_status search(job *j, slot *s, int32_t *ids, ms_error *err)
                          .stop = beam_asked,
                          .data = &a};
     ms_beam_result best = {.ids = ids};
-    double start_s = ms_clock_s(), searching_s;
+    double start_s = ms_clock(), searching_s;
 
     MS_TRY(ms_engine_append(&j->engine, 0, p->ids, p->count, err));
-    searching_s = ms_clock_s();
+    searching_s = ms_clock();
     MS_TRY(ms_beam_search(&j->engine, (int)p->count, &o, &best, err));
     s->sums.prefill_s = searching_s - start_s;
-    s->sums.decode_s = ms_clock_s() - searching_s;
+    s->sums.decode_s = ms_clock() - searching_s;
     s->sums.log_probability = best.log_probability;
     for (size_t i = 0; i < best.count; i++) MS_TRY(ms_output_push(&s->output, ids[i], err));
     MS_TRY(ms_output_finish(&s->output, err));
