@@ -1,8 +1,6 @@
 /* generate - continue prompts with a model; text on stdout as it comes, statistics on stderr */
 #include "cli/cli.h"
 
-#include "base/file.h"
-
 #include <cJSON.h>
 #include <errno.h>
 #include <stdio.h>
@@ -27,44 +25,40 @@ static void prompts_free(prompts *p)
     free(p->line);
 }
 
-/* All of standard input; at most PROMPT_BYTES_MAX. */
-static int read_stdin(char **out, size_t *size_bytes)
+/* All of a stream (a pipe has no size); at most PROMPT_BYTES_MAX. */
+static int read_stream(FILE *f, const char *name, char **out, size_t *size_bytes)
 {
     size_t room = 1 << 16, n = 0, got;
     char *text = malloc(room + 1), *grown;
 
     if (!text) return cli_fail("out of memory");
-    while ((got = fread(text + n, 1, room - n, stdin)) > 0) {
+    while ((got = fread(text + n, 1, room - n, f)) > 0) {
         n += got;
         if (n < room) continue;
         grown = room < PROMPT_BYTES_MAX ? realloc(text, 2 * room + 1) : NULL;
         if (!grown) {
             free(text);
-            return cli_fail("standard input: more than %d MB", PROMPT_BYTES_MAX >> 20);
+            return cli_fail("%s: more than %d MB", name, PROMPT_BYTES_MAX >> 20);
         }
         text = grown;
         room *= 2;
     }
-    if (ferror(stdin)) {
-        free(text);
-        return cli_fail("standard input: %s", strerror(errno));
-    }
     text[n] = 0;
     *out = text;
     *size_bytes = n;
-    return CLI_OK;
+    return ferror(f) ? cli_fail("%s: %s", name, strerror(errno)) : CLI_OK;
 }
 
 /* A file, or standard input for "-"; refuses bytes that would cut the text short. */
 static int read_text(const char *path, char **out, size_t *size_bytes)
 {
-    int status = CLI_OK;
-    ms_error err;
+    bool standard = strcmp(path, "-") == 0;
+    FILE *f = standard ? stdin : fopen(path, "rb");
+    int status;
 
-    if (strcmp(path, "-") == 0)
-        status = read_stdin(out, size_bytes);
-    else if (ms_file_read(out, size_bytes, path, PROMPT_BYTES_MAX, &err))
-        status = cli_fail("%s: %s", path, err.message);
+    if (!f) return cli_fail("%s: %s", path, strerror(errno));
+    status = read_stream(f, standard ? "standard input" : path, out, size_bytes);
+    if (!standard) fclose(f);
     if (!status && strlen(*out) != *size_bytes)
         status = cli_fail("%s: byte %zu is NUL: this is no text", path, strlen(*out));
     return status;
@@ -164,11 +158,12 @@ static const char *stop_name(minstrel_stop stop)
 static void write_json(screen *s, const char *prompt, const minstrel_text *t)
 {
     cJSON *o = cJSON_CreateObject();
-    cJSON *ids = cJSON_AddArrayToObject(o, "ids");
+    cJSON *ids;
     char *text;
 
     cJSON_AddStringToObject(o, "prompt", prompt);
     cJSON_AddStringToObject(o, "text", t->text);
+    ids = cJSON_AddArrayToObject(o, "ids");
     for (size_t i = 0; ids && i < t->count; i++)
         cJSON_AddItemToArray(ids, cJSON_CreateNumber(t->ids[i]));
     cJSON_AddNumberToObject(o, "prompt_tokens", (double)t->prompt_tokens);
