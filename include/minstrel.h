@@ -211,7 +211,7 @@ typedef struct {
     const char *config;         /* a config.json: shape from there; default NULL */
     const char *init;           /* a model folder to fine-tune; default NULL */
     minstrel_shape shape;       /* on top of preset or config */
-    const char *initialise;     /* "normal", "xavier"; default "normal", "xavier" for original */
+    const char *initialise;     /* "xavier", "normal" (deviation 0.02, as GPT-2); default "xavier" */
     /* the data */
     const char *const *data;    /* paths */
     int datas;

@@ -264,7 +264,7 @@ static ms_status new_model(minstrel_model *m, const char *preset, const minstrel
     MS_TRY(ms_open_device(&m->device, o, err));
     MS_TRY(ms_model_new(&m->model, m->device, &c, err));
     MS_TRY(ms_tokenizer_bytes(&m->tokenizer, err));
-    return ms_model_init(m->model, strcmp(c.arch, "original") ? MS_INIT_NORMAL : MS_INIT_XAVIER, seed, err);
+    return ms_model_init(m->model, MS_INIT_XAVIER, seed, err);
 }
 
 /* Hands out a finished model or clears an unfinished one. */

@@ -23,7 +23,7 @@ static struct poptOption table[] = {
      "original, gpt2, llama, smollm, mistral, qwen2, qwen3 or nano (default llama)", "NAME"},
     {"config", 0, POPT_ARG_STRING, &t.config, 0, "a config.json instead of a preset", "FILE"},
     {"init", 0, POPT_ARG_STRING, &t.init, 0, "fine-tune this model", "MODEL"},
-    {"initialise", 0, POPT_ARG_STRING, &t.initialise, 0, "normal or xavier (default by preset)", "HOW"},
+    {"initialise", 0, POPT_ARG_STRING, &t.initialise, 0, "xavier or normal (GPT-2's; default xavier)", "HOW"},
     {"tokenizer", 0, POPT_ARG_STRING, &t.tokenizer, 0, "bytes, chars or a tokenizer.json (default bytes)", "KIND"},
     CLI_SHAPE,
     {"steps", 0, POPT_ARG_LONGLONG, &steps, 0, "optimizer steps (default 1000)", "N"},

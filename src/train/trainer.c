@@ -72,11 +72,10 @@ static ms_status new_config(const ms_trainer *t, ms_config *c, ms_error *err)
     return MS_OK;
 }
 
-static ms_status init_kind(const ms_trainer *t, const ms_config *c, ms_init *kind, ms_error *err)
+static ms_status init_kind(const ms_trainer *t, ms_init *kind, ms_error *err)
 {
-    const char *name = t->o.initialise;
+    const char *name = t->o.initialise ? t->o.initialise : "xavier";
 
-    if (!name) name = !strcmp(c->arch, "original") ? "xavier" : "normal";
     *kind = !strcmp(name, "xavier") ? MS_INIT_XAVIER : MS_INIT_NORMAL;
     if (strcmp(name, "xavier") != 0 && strcmp(name, "normal") != 0)
         return ms_fail(err, MS_INPUT, "initialise: expected normal or xavier, got %s", name);
@@ -115,7 +114,7 @@ static ms_status make_model(ms_trainer *t, const char *folder, ms_error *err)
         return MS_OK;
     }
     MS_TRY(new_config(t, &c, err));
-    MS_TRY(init_kind(t, &c, &kind, err));
+    MS_TRY(init_kind(t, &kind, err));
     MS_TRY(ms_model_new(&t->model, t->device, &c, err));
     return ms_model_init(t->model, kind, t->o.seed, err);
 }

@@ -45,7 +45,7 @@
 typedef struct {
     const char *preset, *config_path, *init_path;
     ms_config shape;            /* fields above 0 override (vocab is set from the tokenizer) */
-    const char *initialise;     /* "normal", "xavier"; NULL: as the family has it */
+    const char *initialise;     /* "xavier", "normal"; NULL: xavier */
     ms_prepare_options data;    /* tokenizer NULL: that of init_path, else "bytes" */
     const char *out;
     bool resume;
