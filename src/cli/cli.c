@@ -159,7 +159,7 @@ bool cli_stop_asked(void)
 int cli_parse(const char *command, const char *usage, const struct poptOption *table, int argc,
               const char **argv, const char ***rest)
 {
-    poptContext context;
+    static poptContext context; /* owns the strings to the end of the program */
     const char **left;
     int code;
 
@@ -177,5 +177,5 @@ int cli_parse(const char *command, const char *usage, const struct poptOption *t
     if (cli_shared.threads < 0 || cli_shared.threads > 1024)
         return cli_usage("--threads: expected 0 to 1024, got %d", cli_shared.threads);
     if (rest) *rest = left;
-    return CLI_OK;   /* the context stays: it owns the strings */
+    return CLI_OK;
 }

@@ -114,7 +114,7 @@ static void a_seed_is_a_text(void **state)
     tiny_free(&t);
 }
 
-/* -- the distribution of draws ------------------------------------------------------------------- */
+/* -- the distribution of draws --------------------------------------------------------------- */
 
 /* Probabilities that the contract of the sample op gives, in double. */
 static void wanted(const float *z, const ms_how *how, double p[TINY_VOCAB])
