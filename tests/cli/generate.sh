@@ -99,6 +99,14 @@ else
     echo "not run generate --json: python3 is missing"
 fi
 
+if script --version 2>/dev/null | grep -q util-linux; then
+    escape=$(printf '\033[31mthe')
+    script -qec "'$program' generate --model raw -q -n 3 --echo -p '$escape'" /dev/null >shown
+    ok "no escape sequence reaches a terminal" sh -c "grep -q '\[31mthe' shown && ! grep -q '$(printf '\033')' shown"
+else
+    echo "not run generate on a terminal: util-linux's script is missing"
+fi
+
 # -- what is refused -----------------------------------------------------------------------------
 
 printf 'the\0cat' >nul
