@@ -65,9 +65,10 @@ static void place_cache(ms_pass *p, ms_block *block)
 /* Rows of logits at a time: about 4 MB, and at least one row a sequence for decoding. */
 static int head_rows(const ms_pass *p, int N)
 {
-    int rows = p->o.head_rows > 0 ? p->o.head_rows : (1 << 20) / p->m->config.vocab;
+    int rows = (1 << 20) / p->m->config.vocab;
 
     if (rows < 16) rows = 16;
+    if (p->o.head_rows > 0) rows = p->o.head_rows;
     if (rows < p->o.batch) rows = p->o.batch;
     return rows < N ? rows : N;
 }

@@ -18,6 +18,8 @@
 
 enum { VOCAB = 11, CONTEXT = 8, ROWS = 6, BATCH = 2, N = BATCH * ROWS };
 
+static bool quick; /* one case a preset, and out at the first fault */
+
 static const double H = 1e-5, LIMIT = 1e-5, FLOOR = 1e-3;
 
 typedef struct {
@@ -105,6 +107,8 @@ static void gradients_agree(void **state)
     size_t P;
 
     open_rig(&r, s);
+    loss_of(&r); /* leaves values in scratch that the next pass must not see */
+    op(ms_pass_queue(r.pass), zero, .x = ms_pass_gradients(r.pass)->flat);
     loss_of(&r);
     P = ms_count(r.model->weights.p.flat);
     gradient = malloc(P * sizeof *gradient);
@@ -114,6 +118,7 @@ static void gradients_agree(void **state)
         for (size_t k = 0; k < ms_count(*t); k++) {
             double *x = (double *)t->data + k, error = error_of(&r, x, gradient[x - weight]);
 
+            if (quick && !(error <= LIMIT)) exit(1); /* mutants: one fault is enough */
             if (error > worst) {
                 worst = error;
                 snprintf(worst_name, sizeof worst_name, "%s", name);
@@ -159,13 +164,14 @@ int main(int argc, char **argv)
     static char names[MOST][64];
     static char presets[16][16];
     struct CMUnitTest tests[MOST];
-    bool quick = argc > 1 && !strcmp(argv[1], "quick");
     int n = 0;
 
+    quick = argc > 1 && !strcmp(argv[1], "quick");
     for (int i = 0; ms_arch_at(i); i++) {
+        if (quick && !strcmp(ms_arch_at(i)->name, "mistral")) continue; /* computes as llama does */
         snprintf(presets[i], sizeof presets[i], "%s", ms_arch_at(i)->name);
         for (int kind = 0; kind < (quick ? 1 : 3); kind++, n++) {
-            setups[n] = (setup){presets[i], kind == 1, kind == 2 || quick ? 0.2f : 0};
+            setups[n] = (setup){presets[i], kind == 1 || quick, kind == 2 || quick ? 0.2f : 0};
             snprintf(names[n], sizeof names[n], "gradients of %.15s, kind %d", presets[i], kind);
             tests[n] = (struct CMUnitTest){names[n], gradients_agree, NULL, NULL, &setups[n]};
         }
