@@ -18,13 +18,13 @@
 enum { MS_ALIGN = 64, MS_GUARD_BYTES = 64, MS_GUARD_MAX = 4096 };
 
 typedef struct {
-    char *base;        /* NULL: dry run */
+    char *base; /* NULL: dry run */
     size_t used_bytes;
     size_t size_bytes;
-    bool failed;       /* something did not fit */
-    bool guarded;      /* leave a guard after each tensor (set before the first take) */
+    bool failed;        /* something did not fit */
+    bool guarded;       /* leave a guard after each tensor (set before the first take) */
     uint8_t guard_fill; /* 0 for arenas that are also read as one flat tensor, else 0xA5 */
-    int guards;        /* how many are recorded */
+    int guards;         /* how many are recorded */
     struct {
         size_t offset;
         char name[40];

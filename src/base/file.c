@@ -18,11 +18,12 @@
 
 /* -- reading --------------------------------------------------------------------------------- */
 
-/* Opens a regular file for reading and gives its size; -1 with *err filled. */
+/* Opens a regular file for reading and gives its size; -1 with *err filled.  O_NONBLOCK: opening a
+ * pipe by mistake must fail here, not wait for somebody to write into it. */
 static int open_regular(const char *path, size_t *size_bytes, ms_error *err)
 {
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0) {
         ms_fail_errno(err, path, "cannot open");
@@ -90,7 +91,7 @@ ms_status ms_file_read(char **out, size_t *size_bytes, const char *path, size_t 
             free(text);
             return MS_IO;
         }
-        if (n == 0) break;   /* shrank while being read */
+        if (n == 0) break; /* shrank while being read */
         got += (size_t)n;
     }
     close(fd);
@@ -102,35 +103,49 @@ ms_status ms_file_read(char **out, size_t *size_bytes, const char *path, size_t 
 
 /* -- writing --------------------------------------------------------------------------------- */
 
+enum { TEMP_TRIES = 10000 };
+
 struct ms_writer {
     int fd;
-    int failed;                /* errno of the first failed write; 0: none */
+    int failed; /* errno of the first failed write; 0: none */
     size_t buffered;
     char path[PATH_MAX], temp[PATH_MAX];
     char buffer[1 << 16];
 };
 
+/* Makes a new file beside w->path under a name that nobody has; -1 with errno set.  Not mkstemp:
+ * its files are private, and the mode that the user's mask asks for can only be had from open
+ * (reading the mask means to change it, for every thread of the process). */
+static int open_temp(ms_writer *w)
+{
+    unsigned first = (unsigned)getpid() << 8;
+    int fd = -1;
+
+    for (unsigned i = 0; i < TEMP_TRIES && fd < 0; i++) {
+        snprintf(w->temp, sizeof w->temp, "%s.tmp-%06x", w->path, (first + i) & 0xffffffu);
+        fd = open(w->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd < 0 && errno != EEXIST && errno != EINTR) break;
+    }
+    return fd;
+}
+
 ms_status ms_writer_open(ms_writer **out, const char *path, ms_error *err)
 {
-    ms_writer *w = malloc(sizeof *w);
-    int n;
+    ms_writer *w;
 
+    if (strlen(path) > sizeof w->temp - sizeof ".tmp-XXXXXX")
+        return ms_fail_at(err, MS_INPUT, path, -1, "the path is too long");
+    w = malloc(sizeof *w);
     if (!w) return ms_fail_at(err, MS_MEMORY, path, -1, "out of memory for a file buffer");
     w->failed = 0;
     w->buffered = 0;
-    n = snprintf(w->temp, sizeof w->temp, "%s.tmp-XXXXXX", path);
-    if (n < 0 || (size_t)n >= sizeof w->temp) {
-        free(w);
-        return ms_fail_at(err, MS_INPUT, path, -1, "the path is too long");
-    }
     snprintf(w->path, sizeof w->path, "%s", path);
-    w->fd = mkstemp(w->temp);
+    w->fd = open_temp(w);
     if (w->fd < 0) {
         ms_fail_errno(err, path, "cannot write");
         free(w);
         return MS_IO;
     }
-    fcntl(w->fd, F_SETFD, FD_CLOEXEC);
     *out = w;
     return MS_OK;
 }
@@ -179,11 +194,10 @@ static ms_status sync_parent(const char *path, ms_error *err)
 
 ms_status ms_writer_commit(ms_writer *w, ms_error *err)
 {
-    mode_t mask = umask(0);
+    ms_status s;
 
-    umask(mask);
     write_all(w, w->buffer, w->buffered);
-    if (!w->failed && (fchmod(w->fd, 0666 & ~mask) || fsync(w->fd))) w->failed = errno;
+    if (!w->failed && fsync(w->fd)) w->failed = errno;
     if (close(w->fd) && !w->failed) w->failed = errno;
     w->fd = -1;
     if (!w->failed && rename(w->temp, w->path)) w->failed = errno;
@@ -193,7 +207,7 @@ ms_status ms_writer_commit(ms_writer *w, ms_error *err)
         ms_writer_abort(w);
         return MS_IO;
     }
-    ms_status s = sync_parent(w->path, err);
+    s = sync_parent(w->path, err);
     free(w);
     return s;
 }
@@ -269,10 +283,22 @@ ms_status ms_folder_sync(const char *path, ms_error *err)
     int bad;
 
     if (fd < 0) return ms_fail_errno(err, path, "cannot open the folder");
-    bad = fsync(fd) && errno != EINVAL;   /* EINVAL: a file system that cannot sync folders */
+    bad = fsync(fd) && errno != EINVAL; /* EINVAL: a file system that cannot sync folders */
     if (bad) ms_fail_errno(err, path, "cannot sync the folder");
     close(fd);
     return bad ? MS_IO : MS_OK;
+}
+
+/* The next name that is neither . nor ..; NULL at the end (errno 0) and on a failure. */
+static struct dirent *next_entry(DIR *dir)
+{
+    struct dirent *e;
+
+    do {
+        errno = 0;
+        e = readdir(dir);
+    } while (e && (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")));
+    return e;
 }
 
 static int compare_names(const void *a, const void *b)
@@ -284,7 +310,7 @@ static bool add_name(ms_names *names, const char *name)
 {
     size_t n = names->count;
 
-    if ((n & (n - 1)) == 0) {   /* room doubles at each power of two */
+    if ((n & (n - 1)) == 0) { /* room doubles at each power of two */
         char **grown = realloc(names->name, (n ? 2 * n : 1) * sizeof *grown);
 
         if (!grown) return false;
@@ -299,18 +325,22 @@ static bool add_name(ms_names *names, const char *name)
 ms_status ms_folder_list(ms_names *out, const char *path, ms_error *err)
 {
     ms_names names = {0};
+    ms_status s = MS_OK;
     DIR *dir = opendir(path);
 
     if (!dir) return ms_fail_errno(err, path, "cannot open the folder");
-    for (struct dirent *e; (e = readdir(dir));) {
-        if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
+    for (struct dirent *e; (e = next_entry(dir));) {
         if (!add_name(&names, e->d_name)) {
-            closedir(dir);
-            ms_names_free(&names);
-            return ms_fail_at(err, MS_MEMORY, path, -1, "out of memory for the names in a folder");
+            s = ms_fail_at(err, MS_MEMORY, path, -1, "out of memory for the names in a folder");
+            break;
         }
     }
+    if (!s && errno) s = ms_fail_errno(err, path, "cannot read the folder");
     closedir(dir);
+    if (s) {
+        ms_names_free(&names);
+        return s;
+    }
     if (names.count) qsort(names.name, names.count, sizeof *names.name, compare_names);
     *out = names;
     return MS_OK;
@@ -323,25 +353,53 @@ void ms_names_free(ms_names *names)
     *names = (ms_names){0};
 }
 
-/* Symbolic links are removed, never followed. */
+static bool remove_at(int folder, const char *name);
+
+/* Empties an open folder and closes it.  It is read again until nothing is left: what readdir does
+ * with names that vanish meanwhile differs between file systems. */
+static bool remove_inside(int fd)
+{
+    DIR *dir = fdopendir(fd);
+    bool removed = true, any = true;
+    int code;
+
+    if (!dir) {
+        close(fd);
+        return false;
+    }
+    while (removed && any) {
+        any = false;
+        rewinddir(dir);
+        for (struct dirent *e; removed && (e = next_entry(dir)); any = true)
+            removed = remove_at(fd, e->d_name);
+        if (removed && errno) removed = false;
+    }
+    code = errno;
+    closedir(dir);
+    errno = code;
+    return removed;
+}
+
+/* Removes a name in an open folder, with what is in it; false with errno set.  Works by open
+ * folders, not by paths: a symbolic link is removed, never followed, even one put there meanwhile. */
+static bool remove_at(int folder, const char *name)
+{
+    int fd, code;
+
+    if (unlinkat(folder, name, 0) == 0 || errno == ENOENT) return true;
+    if (errno != EISDIR && errno != EPERM) return false; /* EPERM is what POSIX has for a folder */
+    code = errno;
+    fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        if (errno == ENOTDIR) errno = code;
+        return false;
+    }
+    return remove_inside(fd) && unlinkat(folder, name, AT_REMOVEDIR) == 0;
+}
+
 ms_status ms_folder_remove(const char *path, ms_error *err)
 {
-    char child[PATH_MAX];
-    ms_names names;
-    struct stat st;
-    ms_status s = MS_OK;
-
-    if (lstat(path, &st)) return errno == ENOENT ? MS_OK : ms_fail_errno(err, path, "cannot remove");
-    if (!S_ISDIR(st.st_mode))
-        return unlink(path) ? ms_fail_errno(err, path, "cannot remove") : MS_OK;
-    MS_TRY(ms_folder_list(&names, path, err));
-    for (size_t i = 0; i < names.count && !s; i++) {
-        s = ms_path_join(child, sizeof child, path, names.name[i], err);
-        if (!s) s = ms_folder_remove(child, err);
-    }
-    ms_names_free(&names);
-    if (!s && rmdir(path)) s = ms_fail_errno(err, path, "cannot remove");
-    return s;
+    return remove_at(AT_FDCWD, path) ? MS_OK : ms_fail_errno(err, path, "cannot remove");
 }
 
 /* -- a second name --------------------------------------------------------------------------- */
@@ -376,6 +434,6 @@ ms_status ms_file_publish(const char *from, const char *to, ms_error *err)
         unlink(temp);
         return MS_IO;
     }
-    unlink(temp);   /* rename leaves both names when they are links to the same file */
+    unlink(temp); /* rename leaves both names when they are links to the same file */
     return MS_OK;
 }

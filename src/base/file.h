@@ -9,12 +9,12 @@
 #include <stdint.h>
 
 typedef struct {
-    const uint8_t *data;  /* read-only; NULL when size is 0 */
+    const uint8_t *data; /* read-only; NULL when size is 0 */
     size_t size_bytes;
 } ms_map;
 
 ms_status ms_map_open(ms_map *out, const char *path, ms_error *err);
-void ms_map_close(ms_map *map);           /* accepts a zeroed one */
+void ms_map_close(ms_map *map); /* accepts a zeroed one */
 
 /* A file that appears under its name only when complete: written to "NAME.tmp-XXXXXX" beside it,
  * synced, renamed, the folder synced.  Until commit the old file is untouched; abort removes the
@@ -22,8 +22,8 @@ void ms_map_close(ms_map *map);           /* accepts a zeroed one */
 typedef struct ms_writer ms_writer;
 ms_status ms_writer_open(ms_writer **out, const char *path, ms_error *err);
 void ms_writer_put(ms_writer *w, const void *data, size_t size_bytes);
-ms_status ms_writer_commit(ms_writer *w, ms_error *err);    /* frees w in every case */
-void ms_writer_abort(ms_writer *w);                          /* frees w; accepts NULL */
+ms_status ms_writer_commit(ms_writer *w, ms_error *err); /* frees w in every case */
+void ms_writer_abort(ms_writer *w);                      /* frees w; accepts NULL */
 
 ms_status ms_file_write(const char *path, const void *data, size_t size_bytes, ms_error *err);
 
@@ -33,7 +33,7 @@ ms_status ms_file_read(char **out, size_t *size_bytes, const char *path, size_t 
 
 bool ms_path_exists(const char *path);
 bool ms_path_is_folder(const char *path);
-ms_status ms_folder_make(const char *path, ms_error *err);   /* with parents; existing is fine */
+ms_status ms_folder_make(const char *path, ms_error *err); /* with parents; existing is fine */
 ms_status ms_folder_sync(const char *path, ms_error *err);
 ms_status ms_folder_remove(const char *path, ms_error *err); /* recursively; missing is fine */
 

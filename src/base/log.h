@@ -5,7 +5,7 @@
 #include "base/status.h"
 
 typedef struct {
-    void (*fn)(void *data, const char *line);   /* NULL: silent.  line has no newline. */
+    void (*fn)(void *data, const char *line); /* NULL: silent.  line has no newline. */
     void *data;
 } ms_log;
 

@@ -5,9 +5,8 @@
 
 ms_rng ms_rng_new(uint64_t seed, uint32_t stream, int site)
 {
-    return (ms_rng){.key = {(uint32_t)seed, (uint32_t)(seed >> 32)},
-                    .stream = stream,
-                    .site = (uint32_t)site};
+    return (ms_rng){
+        .key = {(uint32_t)seed, (uint32_t)(seed >> 32)}, .stream = stream, .site = (uint32_t)site};
 }
 
 /* A draw is a word of block drawn / 4: the upper half of the count takes the third counter word. */
@@ -26,8 +25,7 @@ uint32_t ms_rng_below(ms_rng *r, uint32_t n)
     uint32_t bias = (0u - n) % n;
     uint64_t product;
 
-    do
-        product = (uint64_t)ms_rng_u32(r) * n;
+    do product = (uint64_t)ms_rng_u32(r) * n;
     while ((uint32_t)product < bias);
     return (uint32_t)(product >> 32);
 }
@@ -42,7 +40,7 @@ double ms_rng_uniform(ms_rng *r)
 double ms_rng_normal(ms_rng *r)
 {
     const double tau = 6.283185307179586;
-    double u = 1 - ms_rng_uniform(r), v = ms_rng_uniform(r);   /* u in (0, 1] */
+    double u = 1 - ms_rng_uniform(r), v = ms_rng_uniform(r); /* u in (0, 1] */
 
     return sqrt(-2 * log(u)) * cos(tau * v);
 }

@@ -52,8 +52,8 @@ typedef struct {
 
 ms_rng ms_rng_new(uint64_t seed, uint32_t stream, int site);
 uint32_t ms_rng_u32(ms_rng *r);
-uint32_t ms_rng_below(ms_rng *r, uint32_t n);   /* unbiased, n > 0 */
-double ms_rng_uniform(ms_rng *r);               /* [0, 1), 53 bits */
-double ms_rng_normal(ms_rng *r);                /* mean 0, deviation 1; Box-Muller */
+uint32_t ms_rng_below(ms_rng *r, uint32_t n); /* unbiased, n > 0 */
+double ms_rng_uniform(ms_rng *r);             /* [0, 1), 53 bits */
+double ms_rng_normal(ms_rng *r);              /* mean 0, deviation 1; Box-Muller */
 
 #endif

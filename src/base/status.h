@@ -17,12 +17,9 @@
     X(NONFINITE, "not a finite number")                                                            \
     X(INTERRUPTED, "interrupted")
 
-typedef enum {
 #define MS_STATUS_ENUM(name, text) MS_##name,
-    MS_STATUS_MAP(MS_STATUS_ENUM)
+typedef enum { MS_STATUS_MAP(MS_STATUS_ENUM) MS_STATUS_COUNT } ms_status;
 #undef MS_STATUS_ENUM
-    MS_STATUS_COUNT
-} ms_status;
 
 /* Filled where the fault is found.  message is one line without a newline; path and offset say
  * where in which file, "" and -1 when no file is concerned. */

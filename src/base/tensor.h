@@ -12,9 +12,9 @@ typedef enum { MS_F64, MS_F32, MS_BF16, MS_F16, MS_I32, MS_U8, MS_DTYPE_COUNT } 
 enum { MS_MAX_RANK = 4 };
 
 typedef struct {
-    void *data;    /* address on the device; NULL in a dry run */
+    void *data; /* address on the device; NULL in a dry run */
     ms_dtype dtype;
-    int rank;      /* 0: absent */
+    int rank; /* 0: absent */
     int dim[MS_MAX_RANK];
 } ms_tensor;
 
@@ -27,15 +27,15 @@ typedef struct {
                    (const int[]){__VA_ARGS__})
 ms_tensor ms_tensor_make(void *data, ms_dtype dtype, int rank, const int *dim);
 
-size_t ms_dtype_bytes(ms_dtype dtype);      /* bytes of one element */
-const char *ms_dtype_name(ms_dtype dtype);  /* "f32", ... */
+size_t ms_dtype_bytes(ms_dtype dtype);     /* bytes of one element */
+const char *ms_dtype_name(ms_dtype dtype); /* "f32", ... */
 
 static inline bool ms_present(ms_tensor t)
 {
     return t.rank > 0;
 }
 
-size_t ms_count(ms_tensor t);               /* elements; 0 when absent */
+size_t ms_count(ms_tensor t); /* elements; 0 when absent */
 size_t ms_tensor_bytes(ms_tensor t);
 
 /* Rows [first, first + rows) along dimension 0, without a copy. */

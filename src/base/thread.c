@@ -2,6 +2,9 @@
  *
  * A region is announced by a new value of `round`; `arrived` counts those that are done with it.
  * The barrier inside a region is sense-reversing by a generation counter. */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* sched_getaffinity: the cores of this process, not of the machine */
+#endif
 #include "base/thread.h"
 
 #include <pthread.h>
@@ -12,8 +15,8 @@
 #include <unistd.h>
 
 enum {
-    SPINS = 4000,        /* pauses before a worker sleeps: some 20 to 50 us */
-    SPINS_YIELD = 2000   /* pauses before a waiting thread gives its core away */
+    SPINS = 4000,      /* pauses before a worker sleeps: some 20 to 50 us */
+    SPINS_YIELD = 2000 /* pauses before a waiting thread gives its core away */
 };
 
 typedef struct {
@@ -23,19 +26,19 @@ typedef struct {
 } worker;
 
 struct ms_pool {
-    int threads;             /* with the caller */
-    int started;             /* workers that run */
+    int threads; /* with the caller */
+    int started; /* workers that run */
     worker *workers;
     ms_region *body;
     void *arg;
-    bool stop;               /* read after a new round only */
-    atomic_uint round;       /* regions announced */
-    atomic_int arrived;      /* workers done with the region */
+    bool stop;          /* read after a new round only */
+    atomic_uint round;  /* regions announced */
+    atomic_int arrived; /* workers done with the region */
     atomic_int sleepers;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
-    atomic_int waiting;      /* barrier: threads that have arrived */
-    atomic_uint generation;  /* barrier: how often it has opened */
+    atomic_int waiting;     /* barrier: threads that have arrived */
+    atomic_uint generation; /* barrier: how often it has opened */
 };
 
 static inline void pause_briefly(void)
@@ -61,6 +64,10 @@ int ms_cores(void)
 {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
 
+#ifdef __linux__
+    cpu_set_t set;
+    if (!sched_getaffinity(0, sizeof set, &set)) n = CPU_COUNT(&set);
+#endif
     return n < 1 ? 1 : n > 1024 ? 1024 : (int)n;
 }
 
@@ -117,15 +124,16 @@ ms_status ms_pool_new(ms_pool **out, int threads, ms_error *err)
     p->workers = calloc((size_t)p->threads, sizeof *p->workers);
     if (!p->workers) {
         ms_pool_free(p);
-        return ms_fail(err, MS_MEMORY, "out of memory for %d threads", threads);
+        return ms_fail(err, MS_MEMORY, "out of memory for a thread pool");
     }
     for (int i = 1; i < p->threads; i++) {
         worker *w = &p->workers[i];
 
         *w = (worker){.pool = p, .index = i};
         if (pthread_create(&w->thread, NULL, work, w)) {
+            ms_fail(err, MS_DEVICE, "cannot start thread %d of %d", i + 1, p->threads);
             ms_pool_free(p);
-            return ms_fail(err, MS_DEVICE, "cannot start thread %d of %d", i + 1, threads);
+            return MS_DEVICE;
         }
         p->started++;
     }

@@ -15,7 +15,7 @@ static const contract contracts[MS_OP_COUNT] = {
     [MS_OP_linear_bwd] = {"NX OI O NO NI OI NX NI", "dx=u", "", "X", ""},
     [MS_OP_rope_fwd] = {"NHD BKSD BKSD NJ NM D D PR2 iB2", "", "N%B H%K", "HKDJM", ""},
     [MS_OP_rope_bwd] = {"NM D D NHD BKSD BKSD NM NJ D D PR2 iB2", "", "N%B H%K", "HKDJM", ""},
-    [MS_OP_attention_fwd] = {"NHD NH NHD BKSD BKSD iB2", "y=q", "N%B H%K", "", ""},
+    [MS_OP_attention_fwd] = {"NHD NH NHD BKSD BKSD iB2", "y=q", "N%B H%K", "", "y lse q"},
     [MS_OP_attention_bwd] = {"NHD BKSD BKSD NHD NHD NH NHD BKSD BKSD iB2 NH", "dq=dy", "N%B H%K",
                              "", ""},
     [MS_OP_act_fwd] = {"NF NU", "y=u", "", "FU", ""},

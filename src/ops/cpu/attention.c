@@ -67,14 +67,22 @@ typedef struct {
     float acc[QUERIES][MS_MAX_HEAD_DIM];
 } running;
 
-/* p = exp(scale s - max) of the first n scores, zeros behind; the sum in lanes, then folded. */
-static float exp_row(float *p, float scale, float max, int n)
+/* Scores are scaled in memory, apart from what is subtracted from them: a product and a difference in
+ * one rounding could come out above the maximum. */
+static void scale_scores(float *p, float scale, int n)
+{
+    for (int j = 0; j < n; j++) p[j] *= scale;
+    for (int j = n; j < KEYS; j++) p[j] = 0;
+}
+
+/* p = exp(p - max) of the first n scores, zeros behind; the sum in lanes, then folded. */
+static float exp_row(float *p, float max, int n)
 {
     vf sum = {0};
 
     for (int j = 0; j < KEYS; j += VF) {
         int m = n - j < 0 ? 0 : n - j < VF ? n - j : VF;
-        vf e = vf_exp(scale * vf_load(p + j) - max);
+        vf e = vf_exp(vf_load(p + j) - max);
 
         if (m < VF) {
             float lane[VF] = {0};
@@ -92,11 +100,11 @@ static float exp_row(float *p, float scale, float max, int n)
 static void row_block(const fwd *f, running *r, int i, float *p, int n, int first, const float *v,
                       uint32_t row, int D)
 {
-    float scale = (float)f->a->scale, high = p[0], max, mask[KEYS];
+    float high, max, mask[KEYS];
 
+    scale_scores(p, (float)f->a->scale, n);
+    high = p[0];
     for (int j = 1; j < n; j++) high = p[j] > high ? p[j] : high;
-    high *= scale;
-    for (int j = n; j < KEYS; j++) p[j] = 0;
     max = high > r->max[i] ? high : r->max[i];
     if (max > r->max[i]) {
         float shrink = expf(r->max[i] - max); /* 0 for the first block */
@@ -105,7 +113,7 @@ static void row_block(const fwd *f, running *r, int i, float *p, int n, int firs
         scale_row(r->acc[i], shrink, D);
         r->max[i] = max;
     }
-    r->sum[i] += exp_row(p, scale, max, n);
+    r->sum[i] += exp_row(p, max, n);
     if (f->drop.on) {
         cpu_drop_mask(&f->drop, row, first, n, mask);
         for (int j = 0; j < n; j++) p[j] *= mask[j];
@@ -228,8 +236,9 @@ static void row_back(const bwd *f, float *p, float *dp, int n, int first, float 
 {
     float scale = (float)f->a->scale, mask[KEYS];
 
-    for (int j = n; j < KEYS; j++) p[j] = dp[j] = 0;
-    exp_row(p, scale, lse, n);
+    scale_scores(p, scale, n);
+    for (int j = n; j < KEYS; j++) dp[j] = 0;
+    exp_row(p, lse, n);
     if (f->drop.on) cpu_drop_mask(&f->drop, row, first, n, mask);
     for (int j = 0; j < n; j++) {
         float keep = f->drop.on ? mask[j] : 1;
