@@ -11,9 +11,10 @@
  *     minstrel_model_free(m);
  *
  * What is not here is not API.  The library never prints, exits, or reads the environment.
- * Every call that can fail returns a minstrel_status and fills *err (which may be NULL) with one line.
- * Objects are used by one thread at a time; different objects may be used by different threads when
- * they were opened apart.  Options structs are made by their minstrel_default_... function. */
+ * Every call that can fail returns a minstrel_status and fills *err (which may be NULL) with one
+ * line. Objects are used by one thread at a time; different objects may be used by different
+ * threads when they were opened apart.  Options structs are made by their minstrel_default_...
+ * function. */
 #ifndef MINSTREL_H
 #define MINSTREL_H
 
@@ -28,27 +29,28 @@ extern "C" {
 
 typedef enum {
     MINSTREL_OK,
-    MINSTREL_MEMORY,        /* out of memory */
-    MINSTREL_IO,            /* a file cannot be read or written */
-    MINSTREL_FORMAT,        /* a malformed file */
-    MINSTREL_INPUT,         /* a value, name or text that does not fit */
-    MINSTREL_SHAPE,         /* shapes do not match */
-    MINSTREL_UNSUPPORTED,   /* known, but not supported by this build or version */
-    MINSTREL_DEVICE,        /* the device failed */
-    MINSTREL_NONFINITE,     /* a loss or gradient is NaN or infinite */
-    MINSTREL_INTERRUPTED    /* a callback asked to stop */
+    MINSTREL_MEMORY,      /* out of memory */
+    MINSTREL_IO,          /* a file cannot be read or written */
+    MINSTREL_FORMAT,      /* a malformed file */
+    MINSTREL_INPUT,       /* a value, name or text that does not fit */
+    MINSTREL_SHAPE,       /* shapes do not match */
+    MINSTREL_UNSUPPORTED, /* known, but not supported by this build or version */
+    MINSTREL_DEVICE,      /* the device failed */
+    MINSTREL_NONFINITE,   /* a loss or gradient is NaN or infinite */
+    MINSTREL_INTERRUPTED  /* a callback asked to stop */
 } minstrel_status;
 
 typedef struct {
     minstrel_status status;
-    int64_t offset;         /* byte of the file; -1: none */
-    char message[240];      /* one line */
-    char path[256];         /* file concerned; "": none */
+    int64_t offset;    /* byte of the file; -1: none */
+    char message[240]; /* one line */
+    char path[256];    /* file concerned; "": none */
 } minstrel_error;
 
-typedef struct minstrel_model minstrel_model;       /* weights, configuration, tokenizer */
-typedef struct minstrel_session minstrel_session;   /* one timeline of tokens over a model */
-typedef struct minstrel_trainer minstrel_trainer;   /* a run: model, optimizer, schedule, data cursor */
+typedef struct minstrel_model minstrel_model;     /* weights, configuration, tokenizer */
+typedef struct minstrel_session minstrel_session; /* one timeline of tokens over a model */
+typedef struct minstrel_trainer
+    minstrel_trainer; /* a run: model, optimizer, schedule, data cursor */
 
 const char *minstrel_version(void);
 const char *minstrel_status_text(minstrel_status status);
@@ -58,10 +60,10 @@ const char *minstrel_status_text(minstrel_status status);
 typedef void minstrel_log_fn(void *data, const char *line);
 
 typedef struct {
-    size_t size;                /* sizeof this struct: fields may be added at the end */
-    const char *backend;        /* "auto", "cpu", "ref", ...; default "auto" */
-    int threads;                /* 0: all cores; default 0 */
-    minstrel_log_fn *log;       /* NULL: silent; default NULL */
+    size_t size;          /* sizeof this struct: fields may be added at the end */
+    const char *backend;  /* "auto", "cpu", "ref", ...; default "auto" */
+    int threads;          /* 0: all cores; default 0 */
+    minstrel_log_fn *log; /* NULL: silent; default NULL */
     void *log_data;
 } minstrel_options;
 
@@ -80,30 +82,32 @@ typedef struct {
     size_t size;
     char arch[16];
     int vocab, context, layers, width, heads, kv_heads, head_dim, ffn;
-    uint64_t parameters;        /* output only */
+    uint64_t parameters; /* output only */
 } minstrel_shape;
 
 minstrel_shape minstrel_default_shape(void);
 
 /* Opens a folder in the Hugging Face layout (a run folder is one). */
-minstrel_status minstrel_model_open(minstrel_model **out, const char *path, const minstrel_options *o,
-                                    minstrel_error *err);
-/* A model of a preset ("llama", ...) with random weights of a seed and a byte tokenizer when vocab is 257. */
-minstrel_status minstrel_model_new(minstrel_model **out, const char *preset, const minstrel_shape *shape,
-                                   uint64_t seed, const minstrel_options *o, minstrel_error *err);
+minstrel_status minstrel_model_open(minstrel_model **out, const char *path,
+                                    const minstrel_options *o, minstrel_error *err);
+/* A model of a preset ("llama", ...) with random weights of a seed and a byte tokenizer when vocab
+ * is 257. */
+minstrel_status minstrel_model_new(minstrel_model **out, const char *preset,
+                                   const minstrel_shape *shape, uint64_t seed,
+                                   const minstrel_options *o, minstrel_error *err);
 void minstrel_model_free(minstrel_model *m);
 minstrel_shape minstrel_model_shape(const minstrel_model *m);
 
 /* The shape a preset would give, without making it.  "MODEL/" folders by minstrel_model_open. */
 minstrel_status minstrel_preset_shape(const char *preset, const minstrel_shape *wanted,
                                       minstrel_shape *out, minstrel_error *err);
-const char *minstrel_preset(int i);             /* names; NULL past the end */
+const char *minstrel_preset(int i); /* names; NULL past the end */
 const char *minstrel_preset_about(int i);
 
 /* Text for `info`: configuration and the list of tensors, from malloc.  json: one JSON object. */
 minstrel_status minstrel_model_describe(const minstrel_model *m, int json, char **text,
                                         minstrel_error *err);
-void minstrel_text_free(char *text);            /* frees what a function above gave */
+void minstrel_text_free(char *text); /* frees what a function above gave */
 
 /* Tokens of a text (from malloc, minstrel_tokens_free), and the text of tokens (0-terminated). */
 minstrel_status minstrel_encode(const minstrel_model *m, const char *text, size_t text_bytes,
@@ -118,8 +122,9 @@ void minstrel_tokens_free(int32_t *ids);
 minstrel_status minstrel_session_new(minstrel_session **out, minstrel_model *m, int context,
                                      minstrel_error *err);
 void minstrel_session_free(minstrel_session *s);
-/* Appends tokens; logits (vocab floats, lent until the next call) follow the last.  MINSTREL_INPUT when
- * an id is out of range, nothing is given, or the context is full: then nothing is appended. */
+/* Appends tokens; logits (vocab floats, lent until the next call) follow the last.  MINSTREL_INPUT
+ * when an id is out of range, nothing is given, or the context is full: then nothing is appended.
+ */
 minstrel_status minstrel_session_append(minstrel_session *s, const int32_t *ids, size_t count,
                                         const float **logits, minstrel_error *err);
 int minstrel_session_length(const minstrel_session *s);
@@ -129,44 +134,45 @@ minstrel_status minstrel_session_rewind(minstrel_session *s, int length, minstre
 /* -- generation ------------------------------------------------------------------------------ */
 
 typedef enum {
-    MINSTREL_STOP_LENGTH,   /* max_tokens reached */
-    MINSTREL_STOP_EOS,      /* the end-of-text token */
-    MINSTREL_STOP_CONTEXT,  /* the context is full */
-    MINSTREL_STOP_ASKED     /* on_text returned nonzero */
+    MINSTREL_STOP_LENGTH,  /* max_tokens reached */
+    MINSTREL_STOP_EOS,     /* the end-of-text token */
+    MINSTREL_STOP_CONTEXT, /* the context is full */
+    MINSTREL_STOP_ASKED    /* on_text returned nonzero */
 } minstrel_stop;
 
 typedef struct {
-    char *text;                 /* generated text without the prompt, from malloc; always UTF-8: bytes that
+    char *text;   /* generated text without the prompt, from malloc; always UTF-8: bytes that
                                    are no character, and NUL, stand there as U+FFFD */
-    int32_t *ids;               /* its tokens, the end-of-text token included, from malloc */
+    int32_t *ids; /* its tokens, the end-of-text token included, from malloc */
     size_t count;
     size_t prompt_tokens;
-    double log_probability;     /* of the generated tokens under the model */
+    double log_probability; /* of the generated tokens under the model */
     minstrel_stop stop;
     double prefill_s, decode_s;
 } minstrel_text;
 
-/* Text as it comes, whole UTF-8 characters (prompt: which of several prompts); called before a prompt
- * and after each token, with "" when no character became whole.  Nonzero stops the prompt. */
+/* Text as it comes, whole UTF-8 characters (prompt: which of several prompts); called before a
+ * prompt and after each token, with "" when no character became whole.  Nonzero stops the prompt.
+ */
 typedef int minstrel_text_fn(void *data, size_t prompt, const char *text, size_t text_bytes);
 /* Called when a prompt has ended; text is lent for the call. */
 typedef void minstrel_done_fn(void *data, size_t prompt, const minstrel_text *text);
 
 typedef struct {
     size_t size;
-    int max_tokens;             /* default 256 */
-    float temperature;          /* 0: greedy; default 1 */
-    int top_k;                  /* 0: all; default 0 */
-    float top_p;                /* 1: all; default 1 */
-    float min_p;                /* 0: all; default 0 */
-    uint64_t seed;              /* default 1 */
-    int beams;                  /* 1: no beam search (which ignores the sampling fields); default 1 */
-    float length_penalty;       /* beam score: log probability / length^penalty; default 1 */
-    int batch;                  /* prompts at once in minstrel_generate_all; default 1 */
-    int ignore_eos;             /* default 0 */
-    minstrel_text_fn *on_text;  /* default NULL */
+    int max_tokens;       /* default 256 */
+    float temperature;    /* 0: greedy; default 1 */
+    int top_k;            /* 0: all; default 0 */
+    float top_p;          /* 1: all; default 1 */
+    float min_p;          /* 0: all; default 0 */
+    uint64_t seed;        /* default 1 */
+    int beams;            /* 1: no beam search (which ignores the sampling fields); default 1 */
+    float length_penalty; /* beam score: log probability / length^penalty; default 1 */
+    int batch;            /* prompts at once in minstrel_generate_all; default 1 */
+    int ignore_eos;       /* default 0 */
+    minstrel_text_fn *on_text; /* default NULL */
     void *data;
-    minstrel_done_fn *on_done;  /* default NULL */
+    minstrel_done_fn *on_done; /* default NULL */
 } minstrel_generate_options;
 
 minstrel_generate_options minstrel_default_generate_options(void);
@@ -186,70 +192,72 @@ void minstrel_text_clear(minstrel_text *t);
 /* -- evaluation ------------------------------------------------------------------------------ */
 
 typedef struct {
-    uint64_t tokens;            /* targets counted */
-    uint64_t text_bytes;        /* bytes of text they stand for */
-    double loss;                /* mean, nats a token */
-    double perplexity;          /* exp(loss) */
+    uint64_t tokens;     /* targets counted */
+    uint64_t text_bytes; /* bytes of text they stand for */
+    double loss;         /* mean, nats a token */
+    double perplexity;   /* exp(loss) */
     double bits_per_byte;
     double seconds;
 } minstrel_evaluation;
 
-/* Loss over text files, folders, .jsonl, .zst, shards; windows of `context` tokens (0: the model's), each
- * predicted from what stands before it in its window.  batch: windows at a time (0: 8). */
+/* Loss over text files, folders, .jsonl, .zst, shards; windows of `context` tokens (0: the
+ * model's), each predicted from what stands before it in its window.  batch: windows at a time (0:
+ * 8). */
 minstrel_status minstrel_evaluate_paths(minstrel_model *m, const char *const *path, int paths,
                                         int context, int batch, minstrel_evaluation *out,
                                         minstrel_error *err);
 
 /* -- training -------------------------------------------------------------------------------- */
 
-/* Numbers below their range (as minstrel_default_train_options makes them: -1) mean "not given": a new
- * run takes the default, a resume what the run has. */
+/* Numbers below their range (as minstrel_default_train_options makes them: -1) mean "not given": a
+ * new run takes the default, a resume what the run has. */
 typedef struct {
     size_t size;
     /* the model: one of preset, config, init */
-    const char *preset;         /* default "llama" */
-    const char *config;         /* a config.json: shape from there; default NULL */
-    const char *init;           /* a model folder to fine-tune; default NULL */
-    minstrel_shape shape;       /* on top of preset or config */
-    const char *initialise;     /* "xavier", "normal" (deviation 0.02, as GPT-2); default "xavier" */
+    const char *preset;     /* default "llama" */
+    const char *config;     /* a config.json: shape from there; default NULL */
+    const char *init;       /* a model folder to fine-tune; default NULL */
+    minstrel_shape shape;   /* on top of preset or config */
+    const char *initialise; /* "xavier", "normal" (deviation 0.02, as GPT-2); default "xavier" */
     /* the data */
-    const char *const *data;    /* paths */
+    const char *const *data; /* paths */
     int datas;
-    const char *const *held_out;    /* default none: split off */
+    const char *const *held_out; /* default none: split off */
     int held_outs;
-    double held_out_fraction;   /* default 0.1 */
-    const char *tokenizer;      /* "bytes", "chars", FILE; default "bytes", or that of init */
+    double held_out_fraction; /* default 0.1 */
+    const char *tokenizer;    /* "bytes", "chars", FILE; default "bytes", or that of init */
     /* the run */
-    const char *out;            /* run folder */
-    int resume;                 /* continue the run in `out` */
-    uint64_t seed;              /* 0: not given; default 1 */
-    const char *sample_prompt;  /* default: the first characters of the held-out text */
-    int64_t steps;              /* default 1000 */
-    int batch;                  /* sequences a micro-step; default 8 */
-    int accumulate;             /* micro-steps a step; default 1 */
-    double lr;                  /* default 1e-3 */
-    double min_lr;              /* default lr / 10 */
-    int64_t warmup;             /* steps; default steps / 20 */
-    int64_t decay;              /* wsd: steps of decay at the end; default steps / 5 */
-    const char *schedule;       /* constant linear cosine rsqrt wsd; default "cosine" */
-    double weight_decay;        /* default 0.1; norms and biases do not decay */
-    double beta1, beta2, eps;   /* default 0.9, 0.95, 1e-8 */
-    double clip;                /* largest global norm; default 1; 0: none */
-    double dropout;             /* default 0 */
-    int recompute;              /* keep only layer inputs; default 0 */
-    int64_t eval_every;         /* steps; default steps / 10; 0: only at the end */
-    int64_t save_every;         /* steps; default steps / 5; 0: only at the end */
-    int64_t sample_every;       /* steps between samples of text in the log; default eval_every; 0: none */
-    int keep;                   /* snapshots; default 2 */
+    const char *out;           /* run folder */
+    int resume;                /* continue the run in `out` */
+    uint64_t seed;             /* 0: not given; default 1 */
+    const char *sample_prompt; /* default: the first characters of the held-out text */
+    int64_t steps;             /* default 1000 */
+    int batch;                 /* sequences a micro-step; default 8 */
+    int accumulate;            /* micro-steps a step; default 1 */
+    double lr;                 /* default 1e-3 */
+    double min_lr;             /* default lr / 10 */
+    int64_t warmup;            /* steps; default steps / 20 */
+    int64_t decay;             /* wsd: steps of decay at the end; default steps / 5 */
+    const char *schedule;      /* constant linear cosine rsqrt wsd; default "cosine" */
+    double weight_decay;       /* default 0.1; norms and biases do not decay */
+    double beta1, beta2, eps;  /* default 0.9, 0.95, 1e-8 */
+    double clip;               /* largest global norm; default 1; 0: none */
+    double dropout;            /* default 0 */
+    int recompute;             /* keep only layer inputs; default 0 */
+    int64_t eval_every;        /* steps; default steps / 10; 0: only at the end */
+    int64_t save_every;        /* steps; default steps / 5; 0: only at the end */
+    int64_t
+        sample_every; /* steps between samples of text in the log; default eval_every; 0: none */
+    int keep;         /* snapshots; default 2 */
 } minstrel_train_options;
 
 /* What a step reports. */
 typedef struct {
-    int64_t step, steps;        /* done, of */
-    double loss;                /* mean of the step's targets */
+    int64_t step, steps; /* done, of */
+    double loss;         /* mean of the step's targets */
     double grad_norm, lr;
     double tokens_per_s, seconds, left_s;
-    uint64_t tokens;            /* trained on so far */
+    uint64_t tokens; /* trained on so far */
 } minstrel_progress;
 
 minstrel_train_options minstrel_default_train_options(void);
@@ -262,10 +270,12 @@ void minstrel_trainer_free(minstrel_trainer *t);
 
 /* One optimizer step: batch * accumulate windows forward and backward, clip, AdamW, metrics.jsonl.
  * MINSTREL_NONFINITE names the first bad tensor; the weights are then as before the step. */
-minstrel_status minstrel_train_step(minstrel_trainer *t, minstrel_progress *out, minstrel_error *err);
+minstrel_status minstrel_train_step(minstrel_trainer *t, minstrel_progress *out,
+                                    minstrel_error *err);
 
 /* Held-out loss of the weights as they are. */
-minstrel_status minstrel_evaluate(minstrel_trainer *t, minstrel_evaluation *out, minstrel_error *err);
+minstrel_status minstrel_evaluate(minstrel_trainer *t, minstrel_evaluation *out,
+                                  minstrel_error *err);
 
 /* Writes a snapshot and publishes it at the top of the run folder. */
 minstrel_status minstrel_save(minstrel_trainer *t, minstrel_error *err);
@@ -279,8 +289,8 @@ minstrel_status minstrel_train(minstrel_trainer *t, minstrel_step_fn *on_step, v
 /* For programs with a loop of their own: gradients of given tokens, without data or schedule.
  * id, target: (batch, context); target -1 is ignored.  *loss: mean over the targets that count. */
 minstrel_status minstrel_zero_gradients(minstrel_trainer *t, minstrel_error *err);
-minstrel_status minstrel_add_gradients(minstrel_trainer *t, const int32_t *id, const int32_t *target,
-                                       double *loss, minstrel_error *err);
+minstrel_status minstrel_add_gradients(minstrel_trainer *t, const int32_t *id,
+                                       const int32_t *target, double *loss, minstrel_error *err);
 minstrel_status minstrel_apply_gradients(minstrel_trainer *t, double lr, double *grad_norm,
                                          minstrel_error *err);
 /* The trainer's model, lent: to generate with while training. */
@@ -290,13 +300,13 @@ int64_t minstrel_trainer_step(const minstrel_trainer *t);
 /* -- benches --------------------------------------------------------------------------------- */
 
 typedef struct {
-    const char *name;           /* "linear_fwd", "forward", "train step" */
-    const char *label;          /* shape in words */
+    const char *name;  /* "linear_fwd", "forward", "train step" */
+    const char *label; /* shape in words */
     double median_s, min_s, max_s;
     int runs;
-    double tokens_per_s;        /* 0: has no tokens */
-    double flops_per_s, bytes_per_s;    /* 0: not counted */
-    double read_share;          /* bytes_per_s over the measured rate of reading main memory, above 1
+    double tokens_per_s;             /* 0: has no tokens */
+    double flops_per_s, bytes_per_s; /* 0: not counted */
+    double read_share; /* bytes_per_s over the measured rate of reading main memory, above 1
                                    when caches serve; 0: not measured */
 } minstrel_bench_row;
 typedef void minstrel_bench_fn(void *data, const minstrel_bench_row *row);
@@ -304,15 +314,16 @@ typedef void minstrel_bench_fn(void *data, const minstrel_bench_row *row);
 /* Times every op on the case rows; filter: part of an op's name, NULL: all. */
 minstrel_status minstrel_bench_ops(const char *filter, const minstrel_options *o,
                                    minstrel_bench_fn *fn, void *data, minstrel_error *err);
-/* Times passes over a model with random weights or of a folder.  what: "forward": `tokens` tokens with the
- * loss of each, "prefill": the same as a prompt, "decode": one token behind them, "train": a whole step. */
+/* Times passes over a model with random weights or of a folder.  what: "forward": `tokens` tokens
+ * with the loss of each, "prefill": the same as a prompt, "decode": one token behind them, "train":
+ * a whole step. */
 typedef struct {
     size_t size;
     const char *what;
-    const char *preset;         /* or */
-    const char *model;          /* a folder */
+    const char *preset; /* or */
+    const char *model;  /* a folder */
     minstrel_shape shape;
-    int batch, tokens, runs;    /* default 1, 5 (train: the context), 20 */
+    int batch, tokens, runs; /* default 1, 5 (train: the context), 20 */
 } minstrel_bench_options;
 minstrel_bench_options minstrel_default_bench_options(void);
 minstrel_status minstrel_bench(const minstrel_bench_options *b, const minstrel_options *o,

@@ -1,5 +1,5 @@
-/* minstrel - the public API: options, models, evaluation; training, generation and benches have files
- * of their own */
+/* minstrel - the public API: options, models, evaluation; training, generation and benches have
+ * files of their own */
 #include "minstrel_internal.h"
 
 #include "base/file.h"
@@ -194,7 +194,8 @@ ms_config ms_wanted_config(const minstrel_shape *given)
                        .ffn = w.ffn};
 }
 
-ms_status ms_shaped_preset(ms_config *out, const char *preset, const minstrel_shape *wanted, ms_error *err)
+ms_status ms_shaped_preset(ms_config *out, const char *preset, const minstrel_shape *wanted,
+                           ms_error *err)
 {
     ms_config w = ms_wanted_config(wanted);
 
@@ -247,7 +248,8 @@ static ms_status load_tokenizer(minstrel_model *m, const char *folder, ms_error 
     return MS_OK;
 }
 
-static ms_status open_model(minstrel_model *m, const char *path, const minstrel_options *o, ms_error *err)
+static ms_status open_model(minstrel_model *m, const char *path, const minstrel_options *o,
+                            ms_error *err)
 {
     MS_TRY(ms_open_device(&m->device, o, err));
     MS_TRY(ms_model_load(&m->model, m->device, path, err));
@@ -268,8 +270,8 @@ static ms_status new_model(minstrel_model *m, const char *preset, const minstrel
 }
 
 /* Hands out a finished model or clears an unfinished one. */
-static minstrel_status finish_model(minstrel_model **out, minstrel_model *m, ms_status s, const ms_error *e,
-                                    minstrel_error *err)
+static minstrel_status finish_model(minstrel_model **out, minstrel_model *m, ms_status s,
+                                    const ms_error *e, minstrel_error *err)
 {
     if (s)
         minstrel_model_free(m);
@@ -278,18 +280,20 @@ static minstrel_status finish_model(minstrel_model **out, minstrel_model *m, ms_
     return ms_give(err, s, e);
 }
 
-minstrel_status minstrel_model_open(minstrel_model **out, const char *path, const minstrel_options *o,
-                                    minstrel_error *err)
+minstrel_status minstrel_model_open(minstrel_model **out, const char *path,
+                                    const minstrel_options *o, minstrel_error *err)
 {
     minstrel_model *m = calloc(1, sizeof *m);
     ms_error e;
-    ms_status s = m ? open_model(m, path, o, &e) : ms_fail(&e, MS_MEMORY, "out of memory for a model");
+    ms_status s =
+        m ? open_model(m, path, o, &e) : ms_fail(&e, MS_MEMORY, "out of memory for a model");
 
     return finish_model(out, m, s, &e, err);
 }
 
-minstrel_status minstrel_model_new(minstrel_model **out, const char *preset, const minstrel_shape *shape,
-                                   uint64_t seed, const minstrel_options *o, minstrel_error *err)
+minstrel_status minstrel_model_new(minstrel_model **out, const char *preset,
+                                   const minstrel_shape *shape, uint64_t seed,
+                                   const minstrel_options *o, minstrel_error *err)
 {
     minstrel_model *m = calloc(1, sizeof *m);
     ms_error e;
@@ -331,13 +335,15 @@ static void describe_text(const minstrel_model *m, text *t)
     ms_start start;
     ms_tensor *p;
 
-    add(t, "family: %s\nparameters: %zu\nlayers: %d\nwidth: %d\nheads: %d\nkv heads: %d\nhead dim: %d\n",
+    add(t,
+        "family: %s\nparameters: %zu\nlayers: %d\nwidth: %d\nheads: %d\nkv heads: %d\nhead dim: "
+        "%d\n",
         c->arch, ms_config_parameters(c), c->layers, c->width, c->heads, c->kv_heads, c->head_dim);
     add(t, "ffn: %d\ncontext: %d\nvocabulary: %d\ntokenizer: %s\n", c->ffn, c->context, c->vocab,
         ms_tokenizer_kind(m->tokenizer));
-    add(t, "norm: %s, %s, eps %g\npositions: %s\nactivation: %s\nhead: %s\n\n", c->rms ? "RMS" : "layer",
-        c->post_norm ? "post" : "pre", c->norm_eps, positions_name(c->positions), ms_act_name(c->act),
-        c->tied ? "tied" : "own");
+    add(t, "norm: %s, %s, eps %g\npositions: %s\nactivation: %s\nhead: %s\n\n",
+        c->rms ? "RMS" : "layer", c->post_norm ? "post" : "pre", c->norm_eps,
+        positions_name(c->positions), ms_act_name(c->act), c->tied ? "tied" : "own");
     for (int i = 0; (p = ms_params_get(&m->model->weights.p, c, i, name, &start)); i++)
         add(t, "%-16s %s\n", name, ms_shape_text(*p, shape));
 }
@@ -364,7 +370,8 @@ static char *describe_json(const minstrel_model *m)
     return out;
 }
 
-minstrel_status minstrel_model_describe(const minstrel_model *m, int json, char **out, minstrel_error *err)
+minstrel_status minstrel_model_describe(const minstrel_model *m, int json, char **out,
+                                        minstrel_error *err)
 {
     text t = {0};
     ms_error e;
@@ -407,8 +414,8 @@ static ms_status evaluate_folder(minstrel_model *m, const char *const *path, int
     return s;
 }
 
-static ms_status evaluate(minstrel_model *m, const char *const *path, int paths, int context, int batch,
-                          ms_evaluation *out, ms_error *err)
+static ms_status evaluate(minstrel_model *m, const char *const *path, int paths, int context,
+                          int batch, ms_evaluation *out, ms_error *err)
 {
     char folder[] = "/tmp/minstrel-eval-XXXXXX";
     ms_status s;

@@ -12,14 +12,14 @@ struct minstrel_model {
     ms_device *device;
     ms_model *model;
     ms_tokenizer *tokenizer;
-    bool lent;             /* device, model and tokenizer belong to a trainer */
+    bool lent; /* device, model and tokenizer belong to a trainer */
 };
 
 /* Hands an error to the caller: *err (may be NULL) is filled unless status is MS_OK. */
 minstrel_status ms_give(minstrel_error *err, ms_status status, const ms_error *e);
 
-/* Copies a struct of options, whose first field is its size, over one that holds the defaults: as much of
- * it as the caller's version of the header had.  given NULL: the defaults stay. */
+/* Copies a struct of options, whose first field is its size, over one that holds the defaults: as
+ * much of it as the caller's version of the header had.  given NULL: the defaults stay. */
 void ms_options_copy(void *defaults, const void *given, size_t size_bytes);
 
 /* The device of the options; NULL: the defaults. */

@@ -9,7 +9,7 @@
 struct minstrel_trainer {
     ms_device *device;
     ms_trainer *trainer;
-    minstrel_model model;      /* lends the trainer's */
+    minstrel_model model; /* lends the trainer's */
 };
 
 minstrel_evaluation ms_public_evaluation(const ms_evaluation *e)
@@ -68,10 +68,15 @@ static ms_status inner_options(const minstrel_train_options *t, ms_train_options
     o->seed = t->seed;
     o->sample_prompt = t->sample_prompt;
 #define COPY(name) o->name = t->name;
-    COPY(steps) COPY(batch) COPY(accumulate) COPY(lr) COPY(min_lr) COPY(warmup) COPY(decay)
-    COPY(weight_decay) COPY(beta1) COPY(beta2) COPY(eps) COPY(clip) COPY(dropout) COPY(recompute)
-    COPY(eval_every) COPY(save_every) COPY(sample_every) COPY(keep)
-    if (t->schedule) {
+    COPY(steps)
+    COPY(batch)
+    COPY(accumulate)
+    COPY(lr)
+    COPY(min_lr)
+    COPY(warmup) COPY(decay) COPY(weight_decay) COPY(beta1) COPY(beta2) COPY(eps) COPY(clip)
+        COPY(dropout) COPY(recompute) COPY(eval_every) COPY(save_every) COPY(sample_every)
+            COPY(keep) if (t->schedule)
+    {
         MS_TRY(ms_schedule_find(t->schedule, &schedule, err));
         o->schedule = (int)schedule;
     }
@@ -103,8 +108,8 @@ minstrel_status minstrel_trainer_new(minstrel_trainer **out, const minstrel_trai
 {
     minstrel_trainer *t = calloc(1, sizeof *t);
     ms_error e;
-    ms_status s = t ? open_trainer(t, given, o, &e)
-                    : ms_fail(&e, MS_MEMORY, "out of memory for a trainer");
+    ms_status s =
+        t ? open_trainer(t, given, o, &e) : ms_fail(&e, MS_MEMORY, "out of memory for a trainer");
 
     if (s)
         minstrel_trainer_free(t);
@@ -134,7 +139,8 @@ static minstrel_progress public_progress(const ms_progress *p)
                                .tokens = p->tokens};
 }
 
-minstrel_status minstrel_train_step(minstrel_trainer *t, minstrel_progress *out, minstrel_error *err)
+minstrel_status minstrel_train_step(minstrel_trainer *t, minstrel_progress *out,
+                                    minstrel_error *err)
 {
     ms_progress p;
     ms_error e;
@@ -144,7 +150,8 @@ minstrel_status minstrel_train_step(minstrel_trainer *t, minstrel_progress *out,
     return ms_give(err, s, &e);
 }
 
-minstrel_status minstrel_evaluate(minstrel_trainer *t, minstrel_evaluation *out, minstrel_error *err)
+minstrel_status minstrel_evaluate(minstrel_trainer *t, minstrel_evaluation *out,
+                                  minstrel_error *err)
 {
     ms_evaluation r;
     ms_error e;
@@ -194,8 +201,8 @@ minstrel_status minstrel_zero_gradients(minstrel_trainer *t, minstrel_error *err
     return ms_give(err, ms_trainer_zero_gradients(t->trainer, &e), &e);
 }
 
-minstrel_status minstrel_add_gradients(minstrel_trainer *t, const int32_t *id, const int32_t *target,
-                                       double *loss, minstrel_error *err)
+minstrel_status minstrel_add_gradients(minstrel_trainer *t, const int32_t *id,
+                                       const int32_t *target, double *loss, minstrel_error *err)
 {
     ms_error e;
 

@@ -381,7 +381,8 @@ static bool remove_inside(int fd)
 }
 
 /* Removes a name in an open folder, with what is in it; false with errno set.  Works by open
- * folders, not by paths: a symbolic link is removed, never followed, even one put there meanwhile. */
+ * folders, not by paths: a symbolic link is removed, never followed, even one put there meanwhile.
+ */
 static bool remove_at(int folder, const char *name)
 {
     int fd, code;

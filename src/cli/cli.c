@@ -25,11 +25,15 @@ minstrel_shape cli_shape;
 
 struct poptOption cli_shape_table[] = {
     {"layers", 0, POPT_ARG_INT, &cli_shape.layers, 0, "blocks (default 4)", "N"},
-    {"width", 0, POPT_ARG_INT, &cli_shape.width, 0, "width of the residual stream (default 128)", "N"},
+    {"width", 0, POPT_ARG_INT, &cli_shape.width, 0, "width of the residual stream (default 128)",
+     "N"},
     {"heads", 0, POPT_ARG_INT, &cli_shape.heads, 0, "attention heads (default 4)", "N"},
-    {"kv-heads", 0, POPT_ARG_INT, &cli_shape.kv_heads, 0, "heads of keys and values (default by preset)", "N"},
-    {"head-dim", 0, POPT_ARG_INT, &cli_shape.head_dim, 0, "width of a head (default width / heads)", "N"},
-    {"ffn", 0, POPT_ARG_INT, &cli_shape.ffn, 0, "width of the feed-forward layer (default by preset)", "N"},
+    {"kv-heads", 0, POPT_ARG_INT, &cli_shape.kv_heads, 0,
+     "heads of keys and values (default by preset)", "N"},
+    {"head-dim", 0, POPT_ARG_INT, &cli_shape.head_dim, 0, "width of a head (default width / heads)",
+     "N"},
+    {"ffn", 0, POPT_ARG_INT, &cli_shape.ffn, 0,
+     "width of the feed-forward layer (default by preset)", "N"},
     {"context", 0, POPT_ARG_INT, &cli_shape.context, 0, "tokens a sequence (default 256)", "N"},
     {"vocab", 0, POPT_ARG_INT, &cli_shape.vocab, 0, "vocabulary (default: the tokenizer's)", "N"},
     POPT_TABLEEND};
@@ -143,10 +147,10 @@ void cli_catch_signals(void)
 
     memset(&action, 0, sizeof action);
     action.sa_handler = ask_to_stop;
-    action.sa_flags = (int)SA_RESETHAND;   /* the second one kills */
+    action.sa_flags = (int)SA_RESETHAND; /* the second one kills */
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    signal(SIGPIPE, SIG_IGN);              /* a reader that left shows as a failed write */
+    signal(SIGPIPE, SIG_IGN); /* a reader that left shows as a failed write */
 }
 
 bool cli_stop_asked(void)
@@ -169,8 +173,9 @@ int cli_parse(const char *command, const char *usage, const struct poptOption *t
     poptSetOtherOptionHelp(context, usage);
     code = poptGetNextOpt(context);
     if (code < -1)
-        return cli_usage("%s: %s (see minstrel %s --help)", poptBadOption(context, POPT_BADOPTION_NOALIAS),
-                         poptStrerror(code), command);
+        return cli_usage("%s: %s (see minstrel %s --help)",
+                         poptBadOption(context, POPT_BADOPTION_NOALIAS), poptStrerror(code),
+                         command);
     left = poptGetArgs(context);
     if (!rest && left && left[0])
         return cli_usage("what is \"%s\"? (see minstrel %s --help)", left[0], command);

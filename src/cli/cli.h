@@ -12,7 +12,7 @@ enum { CLI_OK = 0, CLI_FAILED = 1, CLI_USAGE = 2 };
 
 typedef struct {
     const char *name, *about;
-    int (*run)(int argc, const char **argv);   /* argv[0] is the command */
+    int (*run)(int argc, const char **argv); /* argv[0] is the command */
 } cli_command;
 
 int cli_train(int argc, const char **argv);
@@ -30,17 +30,21 @@ typedef struct {
 extern cli_common cli_shared;
 extern struct poptOption cli_common_table[];
 #define CLI_COMMON                                                                                 \
-    {NULL, 0, POPT_ARG_INCLUDE_TABLE, cli_common_table, 0, "Everywhere:", NULL}, POPT_AUTOHELP POPT_TABLEEND
+    {NULL, 0, POPT_ARG_INCLUDE_TABLE, cli_common_table, 0, "Everywhere:", NULL},                   \
+        POPT_AUTOHELP POPT_TABLEEND
 
 /* Options of a model's shape, with CLI_SHAPE likewise. */
 extern minstrel_shape cli_shape;
 extern struct poptOption cli_shape_table[];
 #define CLI_SHAPE                                                                                  \
-    {NULL, 0, POPT_ARG_INCLUDE_TABLE, cli_shape_table, 0, "Shape of the model, on top of a preset:", NULL}
+    {                                                                                              \
+        NULL, 0, POPT_ARG_INCLUDE_TABLE, cli_shape_table, 0,                                       \
+            "Shape of the model, on top of a preset:", NULL                                        \
+    }
 
-/* Parses a command's options.  usage: "[options] FILE..." and, below it, an example.  What is left over goes
- * to *rest (NULL-ended, lent until the end of the program); rest NULL: nothing may be left.
- * CLI_OK, or CLI_USAGE with one line printed; --help prints and ends the program. */
+/* Parses a command's options.  usage: "[options] FILE..." and, below it, an example.  What is left
+ * over goes to *rest (NULL-ended, lent until the end of the program); rest NULL: nothing may be
+ * left. CLI_OK, or CLI_USAGE with one line printed; --help prints and ends the program. */
 int cli_parse(const char *command, const char *usage, const struct poptOption *table, int argc,
               const char **argv, const char ***rest);
 

@@ -9,14 +9,17 @@ static int context, batch;
 
 static struct poptOption table[] = {
     {"model", 'm', POPT_ARG_STRING, &model, 0, "folder of the model or run", "MODEL"},
-    {"data", 0, POPT_ARG_ARGV, &data, 0, "text: file, folder, .jsonl, .zst, - ; may be repeated", "PATH"},
-    {"context", 0, POPT_ARG_INT, &context, 0, "tokens a window (default: the model's context)", "N"},
+    {"data", 0, POPT_ARG_ARGV, &data, 0, "text: file, folder, .jsonl, .zst, - ; may be repeated",
+     "PATH"},
+    {"context", 0, POPT_ARG_INT, &context, 0, "tokens a window (default: the model's context)",
+     "N"},
     {"batch", 0, POPT_ARG_INT, &batch, 0, "windows at a time (default 8)", "N"},
     CLI_COMMON};
 
 static const char usage[] =
     "--model MODEL --data PATH...\n\n"
-    "Cuts the text into windows of --context tokens; each token is predicted from those before it in its\n"
+    "Cuts the text into windows of --context tokens; each token is predicted from those before it "
+    "in its\n"
     "window.\n\nExample: minstrel eval --model runs/book --data other.txt\n";
 
 int cli_eval(int argc, const char **argv)
@@ -38,7 +41,8 @@ int cli_eval(int argc, const char **argv)
     if (minstrel_evaluate_paths(m, data, paths, context, batch, &e, &err)) {
         status = cli_error(&err);
     } else if (cli_shared.json) {
-        printf("{\"tokens\":%llu,\"bytes\":%llu,\"loss\":%.6f,\"perplexity\":%.6f,\"bits_per_byte\":%.6f,"
+        printf("{\"tokens\":%llu,\"bytes\":%llu,\"loss\":%.6f,\"perplexity\":%.6f,\"bits_per_"
+               "byte\":%.6f,"
                "\"seconds\":%.3f}\n",
                (unsigned long long)e.tokens, (unsigned long long)e.text_bytes, e.loss, e.perplexity,
                e.bits_per_byte, e.seconds);

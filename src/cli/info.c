@@ -43,14 +43,15 @@ static int info_preset(void)
     if (cli_shared.json) {
         printf("{\"preset\":\"%s\",\"parameters\":%llu,\"layers\":%d,\"width\":%d,\"heads\":%d,"
                "\"kv_heads\":%d,\"head_dim\":%d,\"ffn\":%d,\"context\":%d,\"vocab\":%d}\n",
-               s.arch, (unsigned long long)s.parameters, s.layers, s.width, s.heads, s.kv_heads, s.head_dim,
-               s.ffn, s.context, s.vocab);
+               s.arch, (unsigned long long)s.parameters, s.layers, s.width, s.heads, s.kv_heads,
+               s.head_dim, s.ffn, s.context, s.vocab);
         return CLI_OK;
     }
-    printf("preset: %s\nparameters: %s\nlayers: %d\nwidth: %d\nheads: %d\nkv heads: %d\nhead dim: %d\n"
-           "ffn: %d\ncontext: %d\nvocabulary: %d\n",
-           s.arch, cli_thousands(s.parameters, parameters), s.layers, s.width, s.heads, s.kv_heads,
-           s.head_dim, s.ffn, s.context, s.vocab);
+    printf(
+        "preset: %s\nparameters: %s\nlayers: %d\nwidth: %d\nheads: %d\nkv heads: %d\nhead dim: %d\n"
+        "ffn: %d\ncontext: %d\nvocabulary: %d\n",
+        s.arch, cli_thousands(s.parameters, parameters), s.layers, s.width, s.heads, s.kv_heads,
+        s.head_dim, s.ffn, s.context, s.vocab);
     return CLI_OK;
 }
 

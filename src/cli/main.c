@@ -17,8 +17,10 @@ enum { COMMANDS = sizeof commands / sizeof *commands };
 static void print_help(FILE *out)
 {
     fputs("Usage: minstrel COMMAND [options]\n\nCommands:\n", out);
-    for (int i = 0; i < COMMANDS; i++) fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].about);
-    fputs("\nminstrel COMMAND --help lists a command's options; minstrel --version prints the version.\n"
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].about);
+    fputs("\nminstrel COMMAND --help lists a command's options; minstrel --version prints the "
+          "version.\n"
           "\nExample:\n"
           "  minstrel train --data book.txt --out runs/book\n"
           "  minstrel generate --model runs/book --prompt \"In the beginning\"\n",

@@ -14,17 +14,23 @@ static long long seed = -1, steps = -1, warmup = -1, decay = -1, eval_every = -1
 
 static struct poptOption table[] = {
     {"data", 0, POPT_ARG_ARGV, &data, 0,
-     "text to train on: file, folder, .jsonl, .zst, token shard, - for standard input; may be repeated", "PATH"},
-    {"val-data", 0, POPT_ARG_ARGV, &held_out, 0, "held-out text (default: the last part of the data)", "PATH"},
-    {"val-fraction", 0, POPT_ARG_DOUBLE, &t.held_out_fraction, 0, "part that is held out (default 0.1)", "X"},
+     "text to train on: file, folder, .jsonl, .zst, token shard, - for standard input; may be "
+     "repeated",
+     "PATH"},
+    {"val-data", 0, POPT_ARG_ARGV, &held_out, 0,
+     "held-out text (default: the last part of the data)", "PATH"},
+    {"val-fraction", 0, POPT_ARG_DOUBLE, &t.held_out_fraction, 0,
+     "part that is held out (default 0.1)", "X"},
     {"out", 'o', POPT_ARG_STRING, &t.out, 0, "folder of the run", "RUN"},
     {"resume", 0, POPT_ARG_NONE, &t.resume, 0, "continue the run in --out bit for bit", NULL},
     {"preset", 0, POPT_ARG_STRING, &t.preset, 0,
      "original, gpt2, llama, smollm, mistral, qwen2, qwen3 or nano (default llama)", "NAME"},
     {"config", 0, POPT_ARG_STRING, &t.config, 0, "a config.json instead of a preset", "FILE"},
     {"init", 0, POPT_ARG_STRING, &t.init, 0, "fine-tune this model", "MODEL"},
-    {"initialise", 0, POPT_ARG_STRING, &t.initialise, 0, "xavier or normal (GPT-2's; default xavier)", "HOW"},
-    {"tokenizer", 0, POPT_ARG_STRING, &t.tokenizer, 0, "bytes, chars or a tokenizer.json (default bytes)", "KIND"},
+    {"initialise", 0, POPT_ARG_STRING, &t.initialise, 0,
+     "xavier or normal (GPT-2's; default xavier)", "HOW"},
+    {"tokenizer", 0, POPT_ARG_STRING, &t.tokenizer, 0,
+     "bytes, chars or a tokenizer.json (default bytes)", "KIND"},
     CLI_SHAPE,
     {"steps", 0, POPT_ARG_LONGLONG, &steps, 0, "optimizer steps (default 1000)", "N"},
     {"batch", 0, POPT_ARG_INT, &t.batch, 0, "sequences a micro-step (default 8)", "N"},
@@ -34,28 +40,37 @@ static struct poptOption table[] = {
     {"warmup", 0, POPT_ARG_LONGLONG, &warmup, 0, "steps of warm-up (default steps / 20)", "N"},
     {"schedule", 0, POPT_ARG_STRING, &t.schedule, 0,
      "constant, linear, cosine, rsqrt or wsd (default cosine)", "KIND"},
-    {"decay", 0, POPT_ARG_LONGLONG, &decay, 0, "wsd: steps of decay at the end (default steps / 5)", "N"},
+    {"decay", 0, POPT_ARG_LONGLONG, &decay, 0, "wsd: steps of decay at the end (default steps / 5)",
+     "N"},
     {"weight-decay", 0, POPT_ARG_DOUBLE, &t.weight_decay, 0, "of matrices (default 0.1)", "X"},
     {"beta1", 0, POPT_ARG_DOUBLE, &t.beta1, 0, "AdamW (default 0.9)", "X"},
     {"beta2", 0, POPT_ARG_DOUBLE, &t.beta2, 0, "AdamW (default 0.95)", "X"},
     {"eps", 0, POPT_ARG_DOUBLE, &t.eps, 0, "AdamW (default 1e-8)", "X"},
     {"clip", 0, POPT_ARG_DOUBLE, &t.clip, 0, "largest gradient norm, 0: none (default 1)", "X"},
-    {"dropout", 0, POPT_ARG_DOUBLE, &t.dropout, 0, "of embedding, branches and attention (default 0)", "P"},
-    {"seed", 0, POPT_ARG_LONGLONG, &seed, 0, "of initial weights, data order and dropout (default 1)", "N"},
-    {"recompute", 0, POPT_ARG_VAL, &t.recompute, 1, "keep only layer inputs: less memory, more time", NULL},
+    {"dropout", 0, POPT_ARG_DOUBLE, &t.dropout, 0,
+     "of embedding, branches and attention (default 0)", "P"},
+    {"seed", 0, POPT_ARG_LONGLONG, &seed, 0,
+     "of initial weights, data order and dropout (default 1)", "N"},
+    {"recompute", 0, POPT_ARG_VAL, &t.recompute, 1,
+     "keep only layer inputs: less memory, more time", NULL},
     {"dtype", 0, POPT_ARG_STRING, &dtype, 0, "f32", "TYPE"},
-    {"eval-every", 0, POPT_ARG_LONGLONG, &eval_every, 0, "steps (default steps / 10), 0: at the end only", "N"},
-    {"save-every", 0, POPT_ARG_LONGLONG, &save_every, 0, "steps (default steps / 5), 0: at the end only", "N"},
+    {"eval-every", 0, POPT_ARG_LONGLONG, &eval_every, 0,
+     "steps (default steps / 10), 0: at the end only", "N"},
+    {"save-every", 0, POPT_ARG_LONGLONG, &save_every, 0,
+     "steps (default steps / 5), 0: at the end only", "N"},
     {"sample-every", 0, POPT_ARG_LONGLONG, &sample_every, 0,
      "steps between samples of text (default as --eval-every), 0: none", "N"},
-    {"sample-prompt", 0, POPT_ARG_STRING, &t.sample_prompt, 0, "what the samples go on from", "TEXT"},
+    {"sample-prompt", 0, POPT_ARG_STRING, &t.sample_prompt, 0, "what the samples go on from",
+     "TEXT"},
     {"keep", 0, POPT_ARG_INT, &t.keep, 0, "checkpoints to keep (default 2)", "N"},
     CLI_COMMON};
 
 static const char usage[] =
     "--data PATH... --out RUN [options]\n\n"
-    "Prepares the data, trains, and writes RUN: config.json, model.safetensors, tokenizer.json, metrics.jsonl,\n"
-    "checkpoints/.  Ctrl-C stops with a checkpoint; --resume goes on as if it had never stopped.\n\n"
+    "Prepares the data, trains, and writes RUN: config.json, model.safetensors, tokenizer.json, "
+    "metrics.jsonl,\n"
+    "checkpoints/.  Ctrl-C stops with a checkpoint; --resume goes on as if it had never "
+    "stopped.\n\n"
     "Example: minstrel train --data book.txt --out runs/book --layers 6 --width 256 --steps 5000\n";
 
 /* -- arguments ------------------------------------------------------------------------------- */
@@ -113,7 +128,8 @@ static int parse(int argc, const char **argv)
     if (dtype && strcmp(dtype, "f32") != 0)
         return cli_usage("--dtype %s is not supported: the back ends compute in f32", dtype);
     if (t.tokenizer && !strncmp(t.tokenizer, "bpe", 3))
-        return cli_usage("--tokenizer %s is not supported: bytes, chars or a tokenizer.json", t.tokenizer);
+        return cli_usage("--tokenizer %s is not supported: bytes, chars or a tokenizer.json",
+                         t.tokenizer);
     t.data = data;
     t.datas = count(data);
     t.held_out = held_out;
@@ -140,7 +156,7 @@ static const char *time_left(double s, char out[32])
     return out;
 }
 
-static uint64_t tokens;   /* trained on so far */
+static uint64_t tokens; /* trained on so far */
 
 /* A terminal shows one line that changes; elsewhere a line comes every few seconds. */
 static int on_step(void *unused, const minstrel_progress *p)

@@ -5,13 +5,15 @@
 
 enum { ROUNDS = 4 };
 
-ms_status ms_loader_init(ms_loader *l, const ms_shard *shard, int rows, uint64_t seed, ms_error *err)
+ms_status ms_loader_init(ms_loader *l, const ms_shard *shard, int rows, uint64_t seed,
+                         ms_error *err)
 {
     if (shard->tokens < (uint64_t)rows + 1)
-        return ms_fail(err, MS_INPUT,
-                       "the text has %llu tokens, a context of %d needs at least %d: give more text "
-                       "or a shorter --context",
-                       (unsigned long long)shard->tokens, rows, rows + 1);
+        return ms_fail(
+            err, MS_INPUT,
+            "the text has %llu tokens, a context of %d needs at least %d: give more text "
+            "or a shorter --context",
+            (unsigned long long)shard->tokens, rows, rows + 1);
     *l = (ms_loader){.shard = shard, .rows = rows, .seed = seed};
     return MS_OK;
 }
@@ -49,8 +51,7 @@ uint64_t ms_loader_permute(uint64_t i, uint64_t n, uint64_t seed, uint32_t epoch
     int half = 1;
 
     while (half < 32 && (uint64_t)1 << (2 * half) < n) half++;
-    do
-        i = feistel(i, half, seed, epoch);   /* cycle walking: values past n are permuted again */
+    do i = feistel(i, half, seed, epoch); /* cycle walking: values past n are permuted again */
     while (i >= n);
     return i;
 }
@@ -58,11 +59,11 @@ uint64_t ms_loader_permute(uint64_t i, uint64_t n, uint64_t seed, uint32_t epoch
 /* Windows of an epoch that starts at an offset. */
 static uint64_t windows_at(const ms_loader *l, uint32_t epoch, uint64_t *offset)
 {
-    uint64_t spare = l->shard->tokens - 1;   /* targets */
+    uint64_t spare = l->shard->tokens - 1; /* targets */
     uint64_t T = (uint64_t)l->rows;
 
     *offset = draw(l->seed, 0, epoch, 0) % T;
-    if (*offset + T > spare) *offset = 0;    /* a short text: no room to move */
+    if (*offset + T > spare) *offset = 0; /* a short text: no room to move */
     return (spare - *offset) / T;
 }
 

@@ -38,8 +38,10 @@ static ms_status make_tokenizer(const ms_prepare_options *o, ms_tokenizer **out,
     if (!strcmp(o->tokenizer, "bytes")) return ms_tokenizer_bytes(out, err);
     if (!strcmp(o->tokenizer, "chars")) return learn_chars(o, out, err);
     if (!strncmp(o->tokenizer, "bpe:", 4))
-        return ms_fail(err, MS_UNSUPPORTED, "tokenizer %s: BPE is not supported yet; bytes, chars or a "
-                                            "tokenizer.json", o->tokenizer);
+        return ms_fail(err, MS_UNSUPPORTED,
+                       "tokenizer %s: BPE is not supported yet; bytes, chars or a "
+                       "tokenizer.json",
+                       o->tokenizer);
     return ms_tokenizer_load(out, o->tokenizer, err);
 }
 
@@ -49,7 +51,7 @@ typedef struct {
     const ms_tokenizer *tokenizer;
     ms_shard_writer *writer;
     uint64_t tokens;
-    bool started;          /* a document came before */
+    bool started; /* a document came before */
 } encoder;
 
 static ms_status encode_document(void *user, const char *text, size_t size, ms_error *err)
@@ -176,8 +178,8 @@ static ms_status copy_shard(const char *from, const char *to, const ms_tokenizer
     return ms_file_publish(from, to, err);
 }
 
-static ms_status make_shard(const char *const *path, int paths, const ms_tokenizer *t, const char *out,
-                            ms_error *err)
+static ms_status make_shard(const char *const *path, int paths, const ms_tokenizer *t,
+                            const char *out, ms_error *err)
 {
     for (int i = 0; i < paths; i++)
         if (ms_shard_is(path[i]) && paths > 1)
@@ -202,8 +204,8 @@ static ms_status make_shards(const ms_prepare_options *o, const ms_tokenizer *t,
     return split(whole, t, o->held_out_fraction, train, held_out, err);
 }
 
-static ms_status prepare(ms_prepare_options o, const char **list, const char *folder, ms_tokenizer **out,
-                         const ms_log *log, ms_error *err)
+static ms_status prepare(ms_prepare_options o, const char **list, const char *folder,
+                         ms_tokenizer **out, const ms_log *log, ms_error *err)
 {
     char kept[PATH_BYTES], path[PATH_BYTES];
     bool from_stdin = ms_source_has_stdin(o.path, o.paths);

@@ -43,7 +43,8 @@ static ms_status read_header(ms_shard *s, const char *path, ms_error *err)
     s->hash = get_le(p + 40, 8);
     s->ids = p + HEADER_BYTES;
     if (s->token_bytes != 2 && s->token_bytes != 4)
-        return ms_fail_at(err, MS_FORMAT, path, 12, "%d bytes a token, expected 2 or 4", s->token_bytes);
+        return ms_fail_at(err, MS_FORMAT, path, 12, "%d bytes a token, expected 2 or 4",
+                          s->token_bytes);
     if (s->vocab == 0 || s->vocab > VOCAB_MAX)
         return ms_fail_at(err, MS_FORMAT, path, 16, "a vocabulary of %u", (unsigned)s->vocab);
     if (s->tokens > SIZE_MAX / 4 || s->tokens * (uint64_t)s->token_bytes != size - HEADER_BYTES)
@@ -61,7 +62,8 @@ ms_status ms_shard_open(ms_shard *out, const char *path, ms_error *err)
     status = read_header(&s, path, err);
     for (uint64_t i = 0; !status && i < s.tokens; i++)
         if ((uint32_t)ms_shard_token(&s, i) >= s.vocab)
-            status = ms_fail_at(err, MS_FORMAT, path, (int64_t)(HEADER_BYTES + i * (uint64_t)s.token_bytes),
+            status = ms_fail_at(err, MS_FORMAT, path,
+                                (int64_t)(HEADER_BYTES + i * (uint64_t)s.token_bytes),
                                 "token %llu is %u, the vocabulary has %u", (unsigned long long)i,
                                 (unsigned)ms_shard_token(&s, i), (unsigned)s.vocab);
     if (status) {
@@ -93,7 +95,7 @@ int ms_shard_is(const char *path)
 /* The header holds the count and the hash of what follows, so the ids are collected first: in a
  * second file without a header, which is mapped and copied behind it. */
 struct ms_shard_writer {
-    FILE *body;               /* a temporary file that has no name */
+    FILE *body; /* a temporary file that has no name */
     int failed;
     char *path;
     uint32_t vocab;
@@ -102,7 +104,8 @@ struct ms_shard_writer {
     XXH3_state_t *hash;
 };
 
-ms_status ms_shard_writer_open(ms_shard_writer **out, const char *path, uint32_t vocab, ms_error *err)
+ms_status ms_shard_writer_open(ms_shard_writer **out, const char *path, uint32_t vocab,
+                               ms_error *err)
 {
     ms_shard_writer *w = calloc(1, sizeof *w);
 

@@ -19,7 +19,7 @@ typedef struct {
 /* Checks header, size and that every id is below vocab. */
 ms_status ms_shard_open(ms_shard *out, const char *path, ms_error *err);
 void ms_shard_close(ms_shard *s);
-int ms_shard_is(const char *path);                       /* the file starts with the magic */
+int ms_shard_is(const char *path); /* the file starts with the magic */
 
 static inline int32_t ms_shard_token(const ms_shard *s, uint64_t i)
 {
@@ -31,9 +31,10 @@ static inline int32_t ms_shard_token(const ms_shard *s, uint64_t i)
 
 /* Writes ids (below vocab) as a shard, atomically; 2 bytes a token when vocab <= 65536. */
 typedef struct ms_shard_writer ms_shard_writer;
-ms_status ms_shard_writer_open(ms_shard_writer **out, const char *path, uint32_t vocab, ms_error *err);
+ms_status ms_shard_writer_open(ms_shard_writer **out, const char *path, uint32_t vocab,
+                               ms_error *err);
 void ms_shard_writer_put(ms_shard_writer *w, const int32_t *ids, size_t count, uint64_t text_bytes);
-ms_status ms_shard_writer_commit(ms_shard_writer *w, ms_error *err);   /* frees w in every case */
+ms_status ms_shard_writer_commit(ms_shard_writer *w, ms_error *err); /* frees w in every case */
 void ms_shard_writer_abort(ms_shard_writer *w);
 
 #endif

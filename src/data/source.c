@@ -55,9 +55,9 @@ typedef struct {
     void *user;
     const char *path;
     bool lines;
-    int64_t line;       /* lines done */
-    int64_t offset;     /* bytes of the stream done */
-    text pending;       /* of the document or line that is not complete */
+    int64_t line;   /* lines done */
+    int64_t offset; /* bytes of the stream done */
+    text pending;   /* of the document or line that is not complete */
 } splitter;
 
 /* Errors of the callback are about this source when they name none. */
@@ -141,7 +141,8 @@ static ms_status feed_zstd(splitter *s, const ms_map *map, ms_error *err)
     ZSTD_inBuffer in = {map->data, map->size_bytes, 0};
     ms_status status = MS_OK;
 
-    if (!piece || !stream) status = ms_fail_at(err, MS_MEMORY, s->path, -1, "out of memory for zstd");
+    if (!piece || !stream)
+        status = ms_fail_at(err, MS_MEMORY, s->path, -1, "out of memory for zstd");
     if (stream) ZSTD_initDStream(stream);
     while (!status) {
         ZSTD_outBuffer out = {piece, room, 0};
@@ -176,7 +177,7 @@ static ms_status visit_file(const char *path, ms_document_fn *fn, void *user, ms
     else if (s.lines)
         status = feed(&s, (const char *)map.data, map.size_bytes, err);
     else
-        status = give(&s, (const char *)map.data, map.size_bytes, err);   /* no copy */
+        status = give(&s, (const char *)map.data, map.size_bytes, err); /* no copy */
     if (!status) status = finish(&s, err);
     free(s.pending.data);
     ms_map_close(&map);
@@ -204,14 +205,16 @@ static ms_status visit_stdin(ms_document_fn *fn, void *user, ms_error *err)
     return status;
 }
 
-static ms_status visit_path(const char *path, int depth, ms_document_fn *fn, void *user, ms_error *err)
+static ms_status visit_path(const char *path, int depth, ms_document_fn *fn, void *user,
+                            ms_error *err)
 {
     ms_names names;
     ms_status s = MS_OK;
 
     if (!ms_path_is_folder(path)) return visit_file(path, fn, user, err);
     if (depth == DEPTH_MAX)
-        return ms_fail_at(err, MS_INPUT, path, -1, "folders are nested more than %d deep", DEPTH_MAX);
+        return ms_fail_at(err, MS_INPUT, path, -1, "folders are nested more than %d deep",
+                          DEPTH_MAX);
     MS_TRY(ms_folder_list(&names, path, err));
     for (size_t i = 0; i < names.count && !s; i++) {
         char child[PATH_BYTES];

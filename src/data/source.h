@@ -11,8 +11,9 @@
 typedef ms_status ms_document_fn(void *user, const char *text, size_t size_bytes, ms_error *err);
 
 /* Visits each path in order ("-": standard input; folders recursively, sorted by name, hidden files
- * skipped; *.zst decompressed while reading, *.jsonl and *.jsonl.zst by line).  Fails with the path for
- * missing and unreadable ones, and with line and offset for bad JSON.  Empty documents are skipped. */
+ * skipped; *.zst decompressed while reading, *.jsonl and *.jsonl.zst by line).  Fails with the path
+ * for missing and unreadable ones, and with line and offset for bad JSON.  Empty documents are
+ * skipped. */
 ms_status ms_source_visit(const char *const *path, int paths, ms_document_fn *fn, void *user,
                           ms_error *err);
 

@@ -12,9 +12,9 @@ enum { LENGTH_BYTES = 8, HEADER_MAX_BYTES = 100 << 20, TENSORS_MAX = 1 << 20 };
 
 struct ms_safetensors {
     ms_map map;
-    cJSON *header;         /* owns the names */
-    ms_st_entry *entry;    /* in order of the file */
-    int *by_name;          /* indices sorted by name */
+    cJSON *header;      /* owns the names */
+    ms_st_entry *entry; /* in order of the file */
+    int *by_name;       /* indices sorted by name */
     int count;
     char *path;
 };
@@ -22,8 +22,8 @@ struct ms_safetensors {
 static const struct {
     const char *name;
     ms_dtype dtype;
-} dtypes[] = {{"F64", MS_F64},   {"F32", MS_F32}, {"BF16", MS_BF16},
-              {"F16", MS_F16},   {"I32", MS_I32}, {"U8", MS_U8}};
+} dtypes[] = {{"F64", MS_F64}, {"F32", MS_F32}, {"BF16", MS_BF16},
+              {"F16", MS_F16}, {"I32", MS_I32}, {"U8", MS_U8}};
 
 enum { DTYPES = sizeof dtypes / sizeof *dtypes };
 
@@ -116,7 +116,8 @@ static ms_status read_entries(ms_safetensors *s, const uint8_t *data, size_t siz
         if (!strcmp(item->string, "__metadata__")) continue;
         e->name = item->string;
         if (!cJSON_IsObject(item))
-            return ms_fail_at(err, MS_FORMAT, s->path, -1, "tensor %.80s: expected an object", e->name);
+            return ms_fail_at(err, MS_FORMAT, s->path, -1, "tensor %.80s: expected an object",
+                              e->name);
         MS_TRY(read_dtype(e, item, s->path, err));
         MS_TRY(read_shape(e, item, s->path, err));
         MS_TRY(read_offsets(e, item, data, size, s->path, err));
@@ -193,8 +194,8 @@ static ms_status read_header(ms_safetensors *s, ms_error *err)
     size_t size = s->map.size_bytes, items;
 
     if (size < LENGTH_BYTES)
-        return ms_fail_at(err, MS_FORMAT, s->path, 0, "%zu bytes are too few for a safetensors file",
-                          size);
+        return ms_fail_at(err, MS_FORMAT, s->path, 0,
+                          "%zu bytes are too few for a safetensors file", size);
     for (int i = 0; i < LENGTH_BYTES; i++) length |= (uint64_t)p[i] << (8 * i);
     if (length > size - LENGTH_BYTES || length > HEADER_MAX_BYTES)
         return ms_fail_at(err, MS_FORMAT, s->path, 0,
@@ -207,10 +208,11 @@ static ms_status read_header(ms_safetensors *s, ms_error *err)
         return ms_fail_at(err, MS_FORMAT, s->path, LENGTH_BYTES, "the header is not valid JSON");
     items = (size_t)cJSON_GetArraySize(s->header);
     if (items > TENSORS_MAX)
-        return ms_fail_at(err, MS_FORMAT, s->path, LENGTH_BYTES, "%zu tensors are more than %d", items,
-                          TENSORS_MAX);
+        return ms_fail_at(err, MS_FORMAT, s->path, LENGTH_BYTES, "%zu tensors are more than %d",
+                          items, TENSORS_MAX);
     s->entry = calloc(items + 1, sizeof *s->entry);
-    if (!s->entry) return ms_fail_at(err, MS_MEMORY, s->path, -1, "out of memory for %zu tensors", items);
+    if (!s->entry)
+        return ms_fail_at(err, MS_MEMORY, s->path, -1, "out of memory for %zu tensors", items);
     p += LENGTH_BYTES + length;
     size -= LENGTH_BYTES + (size_t)length;
     MS_TRY(read_entries(s, p, size, err));
@@ -308,7 +310,8 @@ static char *header_text(const ms_st_entry *entry, int count, const char *const 
     if (metadata) {
         cJSON *all = cJSON_AddObjectToObject(header, "__metadata__");
 
-        for (int i = 0; metadata[i]; i += 2) cJSON_AddStringToObject(all, metadata[i], metadata[i + 1]);
+        for (int i = 0; metadata[i]; i += 2)
+            cJSON_AddStringToObject(all, metadata[i], metadata[i + 1]);
     }
     for (int i = 0; i < count; i++) {
         const ms_st_entry *e = &entry[i];

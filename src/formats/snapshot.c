@@ -36,7 +36,7 @@ ms_status ms_snapshot_commit(const char *parent, const char *name, ms_error *err
     MS_TRY(ms_path_join(final, sizeof final, parent, name, err));
     MS_TRY(ms_path_join(old, sizeof old, parent, TEMP_PREFIX "old", err));
     MS_TRY(ms_folder_sync(temp, err));
-    if (ms_path_exists(final)) {   /* a folder cannot be renamed over a full one */
+    if (ms_path_exists(final)) { /* a folder cannot be renamed over a full one */
         MS_TRY(ms_folder_remove(old, err));
         if (rename(final, old)) return ms_fail_errno(err, final, "cannot replace");
     }
@@ -65,7 +65,8 @@ static long step_of(const char *name)
     return *end ? -1 : step;
 }
 
-ms_status ms_snapshot_last(const char *parent, long *step, char *path, size_t path_bytes, ms_error *err)
+ms_status ms_snapshot_last(const char *parent, long *step, char *path, size_t path_bytes,
+                           ms_error *err)
 {
     ms_names names = {0};
     const char *best = NULL;

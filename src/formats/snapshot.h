@@ -15,8 +15,10 @@ ms_status ms_snapshot_begin(const char *parent, const char *name, char *temp, si
 ms_status ms_snapshot_commit(const char *parent, const char *name, ms_error *err);
 void ms_snapshot_abort(const char *parent, const char *name);
 
-/* The newest complete snapshot "step-NNNNNN" of a parent: its step and path; MS_INPUT when there is none. */
-ms_status ms_snapshot_last(const char *parent, long *step, char *path, size_t path_bytes, ms_error *err);
+/* The newest complete snapshot "step-NNNNNN" of a parent: its step and path; MS_INPUT when there is
+ * none. */
+ms_status ms_snapshot_last(const char *parent, long *step, char *path, size_t path_bytes,
+                           ms_error *err);
 
 /* Removes temporary folders and all but the newest `keep` snapshots. */
 ms_status ms_snapshot_prune(const char *parent, int keep, ms_error *err);

@@ -30,12 +30,12 @@ void ms_attention_bwd(ms_pass *p, int l, ms_tensor dx, bool accumulate, ms_tenso
     const ms_saved *a = &p->a[l];
     ms_queue *q = &p->q;
     int N = a->o.dim[0], HD = c->heads * c->head_dim;
-    ms_tensor dout = p->dq;   /* attention_bwd allows dq to alias its dy */
+    ms_tensor dout = p->dq; /* attention_bwd allows dq to alias its dy */
 
     op(q, linear_bwd, .dx = MS_VIEW(dout, N, HD), .dw = d->wo, .db = d->bo, .dy = dy,
        .x = MS_VIEW(a->o, N, HD), .w = w->wo);
-    op(q, attention_bwd, .dq = p->dq, .dk = p->dk, .dv = p->dv, .dy = dout, .y = a->o, .lse = a->lse,
-       .q = a->q, .k = a->k, .v = a->v, .seq = p->seq, .delta = p->delta,
+    op(q, attention_bwd, .dq = p->dq, .dk = p->dk, .dv = p->dv, .dy = dout, .y = a->o,
+       .lse = a->lse, .q = a->q, .k = a->k, .v = a->v, .seq = p->seq, .delta = p->delta,
        .scale = 1 / sqrt(c->head_dim), .drop = ms_pass_drop(p, MS_DROP_ATTENTION, l));
     op(q, rope_bwd, .dqkv = p->dqkv, .dqw = d->q_norm, .dkw = d->k_norm, .dq = p->dq, .dk = p->dk,
        .dv = p->dv, .qkv = a->qkv, .stat = a->qk_stat, .qw = w->q_norm, .kw = w->k_norm,

@@ -41,7 +41,11 @@ static norm final_norm(const ms_pass *p)
 {
     const ms_params *w = &p->m->weights.p, *d = &p->gradients.p;
 
-    return (norm){.w = w->norm_w, .b = w->norm_b, .dw = d->norm_w, .db = d->norm_b, .y = p->top,
+    return (norm){.w = w->norm_w,
+                  .b = w->norm_b,
+                  .dw = d->norm_w,
+                  .db = d->norm_b,
+                  .y = p->top,
                   .stat = p->top_stat};
 }
 

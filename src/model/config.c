@@ -32,7 +32,8 @@ ms_status ms_config_check(const ms_config *c, ms_error *err)
         return ms_fail(err, MS_INPUT, "head_dim: rotary positions need an even one, got %d",
                        c->head_dim);
     if (!(c->norm_eps > 0 && c->norm_eps < 1))
-        return ms_fail(err, MS_INPUT, "norm_eps: expected above 0 and below 1, got %g", c->norm_eps);
+        return ms_fail(err, MS_INPUT, "norm_eps: expected above 0 and below 1, got %g",
+                       c->norm_eps);
     if (c->positions == MS_POS_ROTARY && !(c->rope_theta > 1 && c->rope_theta < 1e12))
         return ms_fail(err, MS_INPUT, "rope_theta: expected above 1, got %g", c->rope_theta);
     if (ms_config_parameters(c) > INT32_MAX)
@@ -62,7 +63,8 @@ ms_status ms_config_preset(ms_config *c, const char *preset, ms_error *err)
 {
     const ms_arch *arch = ms_arch_find(preset);
 
-    if (!arch) return ms_fail(err, MS_INPUT, "preset \"%s\" is unknown (see minstrel info)", preset);
+    if (!arch)
+        return ms_fail(err, MS_INPUT, "preset \"%s\" is unknown (see minstrel info)", preset);
     *c = (ms_config){.layers = 4, .width = 128, .heads = 4, .context = 256, .bos = -1, .eos = -1};
     snprintf(c->arch, sizeof c->arch, "%s", arch->name);
     arch->preset(c);

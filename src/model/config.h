@@ -11,31 +11,32 @@
 typedef enum { MS_POS_ROTARY, MS_POS_LEARNED, MS_POS_SINUSOIDAL } ms_positions;
 
 typedef struct {
-    char arch[16];          /* name of the preset family: "original", "gpt2", "llama", "mistral",
+    char arch[16];       /* name of the preset family: "original", "gpt2", "llama", "mistral",
                                "qwen2", "qwen3", "nano" (arch.h) */
-    int vocab;              /* V */
-    int context;            /* longest sequence the model is made for */
-    int layers;             /* L */
-    int width;              /* C */
-    int heads, kv_heads;    /* H, K; K divides H */
-    int head_dim;           /* D; C/H unless the file says otherwise */
-    int ffn;                /* F */
+    int vocab;           /* V */
+    int context;         /* longest sequence the model is made for */
+    int layers;          /* L */
+    int width;           /* C */
+    int heads, kv_heads; /* H, K; K divides H */
+    int head_dim;        /* D; C/H unless the file says otherwise */
+    int ffn;             /* F */
 
-    bool rms;               /* RMSNorm instead of LayerNorm */
-    bool norm_weights;      /* norms have w (and b unless rms) */
-    bool post_norm;         /* y = norm(x + f(x)); else y = x + f(norm(x)).  Both end with one final norm. */
+    bool rms;          /* RMSNorm instead of LayerNorm */
+    bool norm_weights; /* norms have w (and b unless rms) */
+    bool
+        post_norm; /* y = norm(x + f(x)); else y = x + f(norm(x)).  Both end with one final norm. */
     double norm_eps;
     ms_positions positions;
-    double rope_theta;      /* base of the rotary frequencies */
-    ms_act act;             /* MS_ACT_SWIGLU: w_gate_up has 2F rows */
-    bool qk_norm;           /* RMS norm of each head of q and k */
+    double rope_theta; /* base of the rotary frequencies */
+    ms_act act;        /* MS_ACT_SWIGLU: w_gate_up has 2F rows */
+    bool qk_norm;      /* RMS norm of each head of q and k */
     bool qkv_bias;
-    bool bias;              /* of wo, w_up and w_down */
+    bool bias; /* of wo, w_up and w_down */
     bool head_bias;
-    bool tied;              /* the head is the embedding */
-    double embed_scale;     /* of the token embedding: sqrt(C) for sinusoidal positions, else 1 */
+    bool tied;          /* the head is the embedding */
+    double embed_scale; /* of the token embedding: sqrt(C) for sinusoidal positions, else 1 */
 
-    int bos, eos;           /* token ids; -1: none */
+    int bos, eos; /* token ids; -1: none */
 } ms_config;
 
 /* MS_INPUT with the first field that does not fit, in one line. */
@@ -44,8 +45,8 @@ ms_status ms_config_check(const ms_config *c, ms_error *err);
 /* Number of parameters (tied weights once). */
 size_t ms_config_parameters(const ms_config *c);
 
-/* Hugging Face config.json.  Architectures: arch.h.  Unknown model_type, unsupported rope_scaling and
- * the like: MS_UNSUPPORTED with the key's name; wrong types and absurd sizes: MS_FORMAT. */
+/* Hugging Face config.json.  Architectures: arch.h.  Unknown model_type, unsupported rope_scaling
+ * and the like: MS_UNSUPPORTED with the key's name; wrong types and absurd sizes: MS_FORMAT. */
 ms_status ms_config_read(ms_config *out, const char *path, ms_error *err);
 ms_status ms_config_parse(ms_config *out, const char *json, size_t size_bytes, const char *path,
                           ms_error *err);

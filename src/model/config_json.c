@@ -1,7 +1,8 @@
 /* config_json - a configuration as Hugging Face's config.json, read and written
  *
- * gpt2 has key names of its own (n_embd ...); the others share those of LlamaConfig.  "minstrel" is the
- * model_type of the families that transformers does not know: it stores every option by name. */
+ * gpt2 has key names of its own (n_embd ...); the others share those of LlamaConfig.  "minstrel" is
+ * the model_type of the families that transformers does not know: it stores every option by name.
+ */
 #include "model/arch.h"
 
 #include "base/file.h"
@@ -36,7 +37,8 @@ static const cJSON *find(const reader *r, const char *key)
 static void wrong_type(reader *r, const char *key, const char *expected)
 {
     if (!r->status)
-        r->status = ms_fail_at(r->err, MS_FORMAT, r->path, -1, "\"%s\": expected %s", key, expected);
+        r->status =
+            ms_fail_at(r->err, MS_FORMAT, r->path, -1, "\"%s\": expected %s", key, expected);
 }
 
 static void unsupported(reader *r, const char *key, const char *what)
@@ -116,10 +118,12 @@ static void refuse_unsupported(reader *r, const ms_config *c)
     } else if (scaling) {
         wrong_type(r, "rope_scaling", "an object or null");
     }
-    if (strcmp(kind, "default") != 0) unsupported(r, "rope_scaling", "only \"default\" is supported");
+    if (strcmp(kind, "default") != 0)
+        unsupported(r, "rope_scaling", "only \"default\" is supported");
     if (read_double(r, "partial_rotary_factor", 1) != 1)
         unsupported(r, "partial_rotary_factor", "only 1 is supported");
-    if (find(r, "sliding_window") && read_bool(r, "use_sliding_window", !strcmp(c->arch, "mistral")) &&
+    if (find(r, "sliding_window") &&
+        read_bool(r, "use_sliding_window", !strcmp(c->arch, "mistral")) &&
         read_int(r, "sliding_window", INT_MAX) < c->context)
         unsupported(r, "sliding_window", "a window shorter than the context is not supported");
     if (find(r, "quantization_config"))
@@ -130,7 +134,8 @@ static void read_act(reader *r, const char *key, const char *fallback, const cha
 {
     const char *act = read_text(r, key, fallback);
 
-    if (strcmp(act, expected) && !(!strcmp(expected, "gelu_new") && !strcmp(act, "gelu_pytorch_tanh")))
+    if (strcmp(act, expected) &&
+        !(!strcmp(expected, "gelu_new") && !strcmp(act, "gelu_pytorch_tanh")))
         unsupported(r, key, "this activation is not supported in this family");
 }
 
@@ -243,8 +248,7 @@ ms_status ms_config_parse(ms_config *out, const char *json, size_t size_bytes, c
     cJSON *root = cJSON_ParseWithLengthOpts(json, size_bytes, &end, 0);
     reader r = {.root = root, .path = path, .err = err};
 
-    if (!root)
-        return ms_fail_at(err, MS_FORMAT, path, end ? end - json : -1, "is not valid JSON");
+    if (!root) return ms_fail_at(err, MS_FORMAT, path, end ? end - json : -1, "is not valid JSON");
     if (!cJSON_IsObject(root))
         r.status = ms_fail_at(err, MS_FORMAT, path, 0, "expected a JSON object");
     else
@@ -316,8 +320,10 @@ static void add_class(cJSON *o, const ms_config *c)
 {
     static const struct {
         const char *arch, *name;
-    } class[] = {{"gpt2", "GPT2LMHeadModel"},     {"llama", "LlamaForCausalLM"},
-                 {"mistral", "MistralForCausalLM"}, {"qwen2", "Qwen2ForCausalLM"},
+    } class[] = {{"gpt2", "GPT2LMHeadModel"},
+                 {"llama", "LlamaForCausalLM"},
+                 {"mistral", "MistralForCausalLM"},
+                 {"qwen2", "Qwen2ForCausalLM"},
                  {"qwen3", "Qwen3ForCausalLM"}};
 
     for (size_t i = 0; i < sizeof class / sizeof *class; i++) {

@@ -31,7 +31,8 @@ static double element(const ms_st_entry *e, size_t i)
 }
 
 /* Names from checkpoints of the bare GPT-2 lack the prefix. */
-static const ms_st_entry *find_entry(const ms_safetensors *file, const char *prefix, const char *name)
+static const ms_st_entry *find_entry(const ms_safetensors *file, const char *prefix,
+                                     const char *name)
 {
     char full[160];
     const ms_st_entry *e;
@@ -45,7 +46,8 @@ static const ms_st_entry *find_entry(const ms_safetensors *file, const char *pre
     return e;
 }
 
-static ms_status check_shape(const ms_st_entry *e, const ms_stored *s, const char *path, ms_error *err)
+static ms_status check_shape(const ms_st_entry *e, const ms_stored *s, const char *path,
+                             ms_error *err)
 {
     ms_tensor want = s->part;
     ms_tensor have = ms_tensor_make(NULL, e->dtype, e->rank, e->dim);
@@ -102,8 +104,8 @@ static bool known_buffer(const char *name, const ms_config *c)
 }
 
 /* Reads the list; *used counts the entries that were taken. */
-static ms_status read_list(ms_params *p, const ms_config *c, ms_queue *q, const ms_safetensors *file,
-                           const char *prefix, int *used, ms_error *err)
+static ms_status read_list(ms_params *p, const ms_config *c, ms_queue *q,
+                           const ms_safetensors *file, const char *prefix, int *used, ms_error *err)
 {
     const ms_arch *arch = ms_arch_find(c->arch);
     const char *path = ms_safetensors_path(file);
@@ -257,9 +259,9 @@ static int count_stored(const ms_config *c, ms_params *p)
 ms_status ms_params_save(ms_params *const *list, const char *const *prefix, int lists,
                          const ms_config *c, ms_queue *q, const char *path, ms_error *err)
 {
-    static const char *const metadata[] = {"format", "pt", NULL};   /* what transformers looks for */
+    static const char *const metadata[] = {"format", "pt", NULL}; /* what transformers looks for */
     params_writer w = {.c = c, .q = q};
-    size_t room = 1;   /* the list is walked one past its end */
+    size_t room = 1; /* the list is walked one past its end */
     ms_status s;
 
     for (int i = 0; i < lists; i++) room += (size_t)count_stored(c, list[i]);

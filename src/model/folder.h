@@ -6,7 +6,8 @@
 
 /* Opens FOLDER/config.json and model.safetensors: every tensor of the list must be there with its
  * shape (f32, f16, bf16 are converted); a tensor that belongs to no list is an error that names it,
- * except known buffers (rotary tables, attention masks, a tied head).  On failure nothing is left. */
+ * except known buffers (rotary tables, attention masks, a tied head).  On failure nothing is left.
+ */
 ms_status ms_model_load(ms_model **out, ms_device *d, const char *folder, ms_error *err);
 
 /* Writes both files into an existing folder, each replaced atomically; weights as f32. */

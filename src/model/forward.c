@@ -102,8 +102,8 @@ static void head_fwd(ms_pass *p, ms_tensor z, ms_tensor x)
     op(&p->q, linear_fwd, .y = z, .x = x, .w = head_of(w), .b = w->head_b);
 }
 
-/* Losses of all rows, some rows of logits at a time; with backward also dtop and the head's gradient:
- * logits and their gradient never exist for all rows at once. */
+/* Losses of all rows, some rows of logits at a time; with backward also dtop and the head's
+ * gradient: logits and their gradient never exist for all rows at once. */
 static void head_loss(ms_pass *p, bool backward)
 {
     const ms_params *w = &p->m->weights.p, *d = &p->gradients.p;
@@ -112,7 +112,7 @@ static void head_loss(ms_pass *p, bool backward)
     for (int i = 0; i < N; i += step) {
         int n = N - i < step ? N - i : step;
         ms_tensor z = ms_rows(p->z, 0, n), x = ms_rows(p->top, i, n);
-        ms_tensor dz = backward ? z : MS_ABSENT;   /* cross_entropy allows the alias */
+        ms_tensor dz = backward ? z : MS_ABSENT; /* cross_entropy allows the alias */
 
         head_fwd(p, z, x);
         op(&p->q, cross_entropy, .loss = ms_rows(p->loss, i, n), .dz = dz, .z = z,
@@ -184,7 +184,8 @@ static ms_status forward(ms_pass *p, int rows, const int32_t *id, const ms_seq *
 {
     ms_step step = {.counter = 0};
 
-    if (p->o.train) return ms_fail(err, MS_INPUT, "the pass was made for training: it has no cache");
+    if (p->o.train)
+        return ms_fail(err, MS_INPUT, "the pass was made for training: it has no cache");
     MS_TRY(set_input(p, rows, id, NULL, seq, &step, err));
     embed_fwd(p);
     ms_blocks_fwd(p);
@@ -207,7 +208,8 @@ ms_status ms_pass_logits(ms_pass *p, float *logits, ms_error *err)
 
 ms_status ms_pass_sample(ms_pass *p, const ms_how *how, int32_t *id, ms_error *err)
 {
-    if (p->o.train) return ms_fail(err, MS_INPUT, "the pass was made for training: it cannot sample");
+    if (p->o.train)
+        return ms_fail(err, MS_INPUT, "the pass was made for training: it cannot sample");
     _Static_assert(sizeof(ms_how) == 8 * sizeof(int32_t), "a row of how");
     ms_queue_upload(&p->q, p->how.data, how, ms_tensor_bytes(p->how));
     op(&p->q, sample, .id = p->drawn, .z = ms_rows(p->z, 0, p->o.batch), .how = p->how,
@@ -246,8 +248,8 @@ ms_status ms_pass_take_cache(ms_pass *p, int to, const ms_pass *source, int from
 
     if (p->o.train || source->o.train || p->m != source->m || from < 0 || from >= source->o.batch ||
         to < 0 || to >= p->o.batch || keys < 0 || keys > source->S || keys > p->S)
-        return ms_fail(err, MS_INPUT, "cache: cannot copy %d keys from sequence %d to %d", keys, from,
-                       to);
+        return ms_fail(err, MS_INPUT, "cache: cannot copy %d keys from sequence %d to %d", keys,
+                       from, to);
     if (p == source && from == to) return MS_OK;
     for (int l = 0; l < c->layers; l++)
         for (int h = 0; h < c->kv_heads; h++) {

@@ -130,7 +130,7 @@ ms_status ms_model_init(ms_model *m, ms_init kind, uint64_t seed, ms_error *err)
             int k = (int)(n - at < CHUNK ? n - at : CHUNK);
             char *data = (char *)t->data + at * ms_dtype_bytes(t->dtype);
 
-            for (int j = 0; j < k; j++)   /* rounded to float: every device starts from the same */
+            for (int j = 0; j < k; j++) /* rounded to float: every device starts from the same */
                 value[j] = (float)start_value(&r, kind, start, *t, m->config.layers);
             ms_write_reals(&q, MS_TENSOR(data, t->dtype, k), value);
         }

@@ -12,11 +12,11 @@
 
 typedef struct {
     ms_config config;
-    ms_device *device;      /* lent */
+    ms_device *device; /* lent */
     ms_params_block weights;
-    ms_tensor rot;          /* (context, D/2, 2) cos and sin; with rotary positions */
-    ms_tensor sinusoid;     /* (context, C); with sinusoidal positions */
-    void *tables;           /* block of the two */
+    ms_tensor rot;      /* (context, D/2, 2) cos and sin; with rotary positions */
+    ms_tensor sinusoid; /* (context, C); with sinusoidal positions */
+    void *tables;       /* block of the two */
     size_t tables_bytes;
 } ms_model;
 
@@ -31,13 +31,13 @@ typedef enum { MS_INIT_NORMAL, MS_INIT_XAVIER } ms_init;
 ms_status ms_model_init(ms_model *m, ms_init kind, uint64_t seed, ms_error *err);
 
 typedef struct {
-    int batch;           /* B: sequences */
-    int rows;            /* largest T of one pass */
-    int keys;            /* S: rows of the cache; 0: the same as rows */
-    bool train;          /* gradients and saved activations */
-    bool recompute;      /* keep only the input of each layer, recompute the rest in backward */
-    float dropout;       /* embedding, residual and attention dropout of ms_pass_train */
-    int head_rows;       /* rows of logits at a time in loss; 0: chosen so that they take some MB */
+    int batch;      /* B: sequences */
+    int rows;       /* largest T of one pass */
+    int keys;       /* S: rows of the cache; 0: the same as rows */
+    bool train;     /* gradients and saved activations */
+    bool recompute; /* keep only the input of each layer, recompute the rest in backward */
+    float dropout;  /* embedding, residual and attention dropout of ms_pass_train */
+    int head_rows;  /* rows of logits at a time in loss; 0: chosen so that they take some MB */
 } ms_pass_options;
 
 typedef struct ms_pass ms_pass;
@@ -53,12 +53,12 @@ typedef struct {
 ms_pass_memory ms_pass_bytes(const ms_pass *p);
 
 ms_queue *ms_pass_queue(ms_pass *p);
-ms_params *ms_pass_gradients(ms_pass *p);    /* train passes; NULL otherwise */
+ms_params *ms_pass_gradients(ms_pass *p); /* train passes; NULL otherwise */
 
 /* Forward and backward over B full sequences of `rows` tokens from position 0; gradients are added.
- * id and target: (B, T) on the host; target -1 is ignored.  step: seed, counter, grad_scale are read.
- * *loss_sum: sum of the losses of the targets that count, not averaged.
- * Ids out of range: MS_INPUT with the position. */
+ * id and target: (B, T) on the host; target -1 is ignored.  step: seed, counter, grad_scale are
+ * read. *loss_sum: sum of the losses of the targets that count, not averaged. Ids out of range:
+ * MS_INPUT with the position. */
 ms_status ms_pass_train(ms_pass *p, const int32_t *id, const int32_t *target, const ms_step *step,
                         double *loss_sum, ms_error *err);
 
@@ -73,19 +73,23 @@ ms_status ms_pass_loss(ms_pass *p, int rows, const int32_t *id, const int32_t *t
 /* Runs `rows` tokens of each sequence behind what is in the cache and appends them: sequence b
  * takes seq[b].length tokens (0 .. rows) of id[b*rows ...] at positions seq[b].start ... .
  * The logits after the last token of each sequence stay on the device for the functions below. */
-ms_status ms_pass_forward(ms_pass *p, int rows, const int32_t *id, const ms_seq *seq, ms_error *err);
+ms_status ms_pass_forward(ms_pass *p, int rows, const int32_t *id, const ms_seq *seq,
+                          ms_error *err);
 
-/* Logits (B, V) of the last token of each sequence; a row of a sequence with length 0 is meaningless. */
+/* Logits (B, V) of the last token of each sequence; a row of a sequence with length 0 is
+ * meaningless. */
 ms_status ms_pass_logits(ms_pass *p, float *logits, ms_error *err);
 
 /* Draws the next token of each sequence from those logits (ops.h, sample). */
 ms_status ms_pass_sample(ms_pass *p, const ms_how *how, int32_t *id, ms_error *err);
 
-/* All rows: logits (B, rows, V) as doubles, for tests and conversions; like ms_pass_forward otherwise. */
+/* All rows: logits (B, rows, V) as doubles, for tests and conversions; like ms_pass_forward
+ * otherwise. */
 ms_status ms_pass_logits_all(ms_pass *p, int rows, const int32_t *id, const ms_seq *seq,
                              double *logits, ms_error *err);
 
-/* Copies the first `keys` cached rows of sequence `from` to sequence `to` in every layer (beams). */
+/* Copies the first `keys` cached rows of sequence `from` to sequence `to` in every layer (beams).
+ */
 ms_status ms_pass_copy_cache(ms_pass *p, int from, int to, int keys, ms_error *err);
 
 /* The same from sequence `from` of another pass over the same model: a prompt that was run apart
@@ -93,7 +97,8 @@ ms_status ms_pass_copy_cache(ms_pass *p, int from, int to, int keys, ms_error *e
 ms_status ms_pass_take_cache(ms_pass *p, int to, const ms_pass *source, int from, int keys,
                              ms_error *err);
 
-/* Name of the first parameter (or gradient) tensor that holds a NaN or Inf; false when all are finite. */
+/* Name of the first parameter (or gradient) tensor that holds a NaN or Inf; false when all are
+ * finite. */
 bool ms_params_nonfinite(ms_queue *q, ms_params *p, const ms_config *c, char name[40]);
 
 #endif

@@ -51,8 +51,8 @@ void ms_params_place(ms_params *p, const ms_config *c, ms_dtype real, ms_arena *
     decayed = a->used_bytes - first;
     place_vectors(p, c, real, a);
     p->decayed = decayed / size;
-    p->flat = MS_TENSOR(a->base ? a->base + first : NULL, real,
-                        (int)((a->used_bytes - first) / size));
+    p->flat =
+        MS_TENSOR(a->base ? a->base + first : NULL, real, (int)((a->used_bytes - first) / size));
 }
 
 ms_tensor *ms_params_get(ms_params *p, const ms_config *c, int i, char *name, ms_start *start)

@@ -13,35 +13,36 @@
 #include "base/arena.h"
 #include "model/config.h"
 
-/* How a tensor starts: normal or Xavier values, those scaled down on the residual stream, one, zero. */
+/* How a tensor starts: normal or Xavier values, those scaled down on the residual stream, one,
+ * zero. */
 typedef enum { MS_START_NORMAL, MS_START_RESIDUAL, MS_START_ONE, MS_START_ZERO } ms_start;
 
 /* With c the config, U = F, or 2F for SwiGLU (gate rows, then up rows), Q = (H + 2K) D:
  *    field      present when                     start     shape */
 #define MS_TOP_MATRICES(X)                                                                         \
-    X(embed,     true,                            NORMAL,   c->vocab, c->width)                    \
-    X(pos,       c->positions == MS_POS_LEARNED,  NORMAL,   c->context, c->width)                  \
-    X(head,      !c->tied,                        NORMAL,   c->vocab, c->width)
+    X(embed, true, NORMAL, c->vocab, c->width)                                                     \
+    X(pos, c->positions == MS_POS_LEARNED, NORMAL, c->context, c->width)                           \
+    X(head, !c->tied, NORMAL, c->vocab, c->width)
 #define MS_TOP_VECTORS(X)                                                                          \
-    X(norm_w,    c->norm_weights,                 ONE,      c->width)                              \
-    X(norm_b,    c->norm_weights && !c->rms,      ZERO,     c->width)                              \
-    X(head_b,    c->head_bias,                    ZERO,     c->vocab)
+    X(norm_w, c->norm_weights, ONE, c->width)                                                      \
+    X(norm_b, c->norm_weights && !c->rms, ZERO, c->width)                                          \
+    X(head_b, c->head_bias, ZERO, c->vocab)
 #define MS_LAYER_MATRICES(X)                                                                       \
-    X(wqkv,      true,                            NORMAL,   Q, c->width)                           \
-    X(wo,        true,                            RESIDUAL, c->width, c->heads * c->head_dim)      \
-    X(w_up,      true,                            NORMAL,   U, c->width)                           \
-    X(w_down,    true,                            RESIDUAL, c->width, c->ffn)
+    X(wqkv, true, NORMAL, Q, c->width)                                                             \
+    X(wo, true, RESIDUAL, c->width, c->heads * c->head_dim)                                        \
+    X(w_up, true, NORMAL, U, c->width)                                                             \
+    X(w_down, true, RESIDUAL, c->width, c->ffn)
 #define MS_LAYER_VECTORS(X)                                                                        \
-    X(norm1_w,   c->norm_weights,                 ONE,      c->width)                              \
-    X(norm1_b,   c->norm_weights && !c->rms,      ZERO,     c->width)                              \
-    X(bqkv,      c->qkv_bias,                     ZERO,     Q)                                     \
-    X(q_norm,    c->qk_norm && c->norm_weights,   ONE,      c->head_dim)                           \
-    X(k_norm,    c->qk_norm && c->norm_weights,   ONE,      c->head_dim)                           \
-    X(bo,        c->bias,                         ZERO,     c->width)                              \
-    X(norm2_w,   c->norm_weights,                 ONE,      c->width)                              \
-    X(norm2_b,   c->norm_weights && !c->rms,      ZERO,     c->width)                              \
-    X(b_up,      c->bias,                         ZERO,     U)                                     \
-    X(b_down,    c->bias,                         ZERO,     c->width)
+    X(norm1_w, c->norm_weights, ONE, c->width)                                                     \
+    X(norm1_b, c->norm_weights && !c->rms, ZERO, c->width)                                         \
+    X(bqkv, c->qkv_bias, ZERO, Q)                                                                  \
+    X(q_norm, c->qk_norm && c->norm_weights, ONE, c->head_dim)                                     \
+    X(k_norm, c->qk_norm && c->norm_weights, ONE, c->head_dim)                                     \
+    X(bo, c->bias, ZERO, c->width)                                                                 \
+    X(norm2_w, c->norm_weights, ONE, c->width)                                                     \
+    X(norm2_b, c->norm_weights && !c->rms, ZERO, c->width)                                         \
+    X(b_up, c->bias, ZERO, U)                                                                      \
+    X(b_down, c->bias, ZERO, c->width)
 
 #define MS_PARAM_FIELD(name, present, start, ...) ms_tensor name;
 typedef struct {
@@ -52,10 +53,10 @@ typedef struct {
 typedef struct {
     MS_TOP_MATRICES(MS_PARAM_FIELD)
     MS_TOP_VECTORS(MS_PARAM_FIELD)
-    ms_layer *layer;     /* L of them, owned */
+    ms_layer *layer; /* L of them, owned */
     int layers;
-    ms_tensor flat;      /* (P) everything */
-    size_t decayed;      /* elements of flat that decay */
+    ms_tensor flat; /* (P) everything */
+    size_t decayed; /* elements of flat that decay */
 } ms_params;
 
 /* Lays the parameters out in the arena (dry or real).  p->layer must hold c->layers structs. */
@@ -70,9 +71,10 @@ typedef struct {
     ms_params p;
     void *block;
     size_t block_bytes;
-    ms_arena *arena;     /* kept for its guards in debug builds */
+    ms_arena *arena; /* kept for its guards in debug builds */
 } ms_params_block;
-ms_status ms_params_block_new(ms_params_block *out, ms_device *d, const ms_config *c, ms_error *err);
-void ms_params_block_free(ms_params_block *b, ms_device *d);   /* accepts a zeroed one */
+ms_status ms_params_block_new(ms_params_block *out, ms_device *d, const ms_config *c,
+                              ms_error *err);
+void ms_params_block_free(ms_params_block *b, ms_device *d); /* accepts a zeroed one */
 
 #endif

@@ -22,48 +22,48 @@
  *
  *    field     present when    shape */
 #define MS_LAYER_SAVED(X)                                                                          \
-    X(h1,       !c->post_norm,  N, c->width)                                                       \
-    X(stat1,    true,           N, 2)                                                              \
-    X(qkv,      c->qk_norm,     N, Q)                                                              \
-    X(qk_stat,  c->qk_norm,     N, c->heads + c->kv_heads)                                         \
-    X(q,        true,           N, c->heads, c->head_dim)                                          \
-    X(o,        true,           N, c->heads, c->head_dim)                                          \
-    X(lse,      true,           N, c->heads)                                                       \
-    X(r,        true,           N, c->width)                                                       \
-    X(h2,       true,           N, c->width)                                                       \
-    X(stat2,    true,           N, 2)                                                              \
-    X(u,        c->act != MS_ACT_NONE, N, U)                                                       \
-    X(g,        true,           N, c->ffn)                                                         \
-    X(r2,       c->post_norm,   N, c->width)
+    X(h1, !c->post_norm, N, c->width)                                                              \
+    X(stat1, true, N, 2)                                                                           \
+    X(qkv, c->qk_norm, N, Q)                                                                       \
+    X(qk_stat, c->qk_norm, N, c->heads + c->kv_heads)                                              \
+    X(q, true, N, c->heads, c->head_dim)                                                           \
+    X(o, true, N, c->heads, c->head_dim)                                                           \
+    X(lse, true, N, c->heads)                                                                      \
+    X(r, true, N, c->width)                                                                        \
+    X(h2, true, N, c->width)                                                                       \
+    X(stat2, true, N, 2)                                                                           \
+    X(u, c->act != MS_ACT_NONE, N, U)                                                              \
+    X(g, true, N, c->ffn)                                                                          \
+    X(r2, c->post_norm, N, c->width)
 
 #define MS_SAVED_FIELD(name, present, ...) ms_tensor name;
 typedef struct {
     MS_LAYER_SAVED(MS_SAVED_FIELD)
-    ms_tensor k, v;              /* (B, K, S, D): in saved when training, else in the cache */
+    ms_tensor k, v; /* (B, K, S, D): in saved when training, else in the cache */
 } ms_saved;
 
 /* Scratch of forward and, when training, of backward; NH = rows of logits at a time. */
 #define MS_PASS_SCRATCH(X)                                                                         \
-    X(f,        true,           N, c->width)                 /* what a branch adds */              \
-    X(qkv,      !c->qk_norm,    N, Q)                                                              \
-    X(top,      true,           N, c->width)                 /* final norm */                      \
-    X(top_stat, true,           N, 2)                                                              \
-    X(last,     !p->o.train,    p->o.batch, c->width)        /* last row of each sequence */       \
-    X(z,        true,           NH, c->vocab)                /* logits, then their gradient */     \
-    X(loss,     true,           N)                                                                 \
-    X(sum,      true,           1)                                                                 \
-    X(prob,     !p->o.train,    p->o.batch, c->vocab)                                              \
-    X(dx,       p->o.train,     N, c->width)                 /* gradient of the residual stream */ \
-    X(df,       p->o.train && p->o.dropout > 0, N, c->width) /* of a branch, behind its mask */    \
-    X(dh,       p->o.train,     N, c->width)                                                       \
-    X(dtop,     p->o.train,     N, c->width)                                                       \
-    X(du,       p->o.train,     N, U)                                                              \
-    X(dg,       p->o.train && c->act == MS_ACT_SWIGLU, N, c->ffn)                                  \
-    X(dq,       p->o.train,     N, c->heads, c->head_dim)                                          \
-    X(dk,       p->o.train,     p->o.batch, c->kv_heads, p->S, c->head_dim)                        \
-    X(dv,       p->o.train,     p->o.batch, c->kv_heads, p->S, c->head_dim)                        \
-    X(delta,    p->o.train,     N, c->heads)                                                       \
-    X(dqkv,     p->o.train,     N, Q)
+    X(f, true, N, c->width) /* what a branch adds */                                               \
+    X(qkv, !c->qk_norm, N, Q)                                                                      \
+    X(top, true, N, c->width) /* final norm */                                                     \
+    X(top_stat, true, N, 2)                                                                        \
+    X(last, !p->o.train, p->o.batch, c->width) /* last row of each sequence */                     \
+    X(z, true, NH, c->vocab)                   /* logits, then their gradient */                   \
+    X(loss, true, N)                                                                               \
+    X(sum, true, 1)                                                                                \
+    X(prob, !p->o.train, p->o.batch, c->vocab)                                                     \
+    X(dx, p->o.train, N, c->width)                     /* gradient of the residual stream */       \
+    X(df, p->o.train && p->o.dropout > 0, N, c->width) /* of a branch, behind its mask */          \
+    X(dh, p->o.train, N, c->width)                                                                 \
+    X(dtop, p->o.train, N, c->width)                                                               \
+    X(du, p->o.train, N, U)                                                                        \
+    X(dg, p->o.train && c->act == MS_ACT_SWIGLU, N, c->ffn)                                        \
+    X(dq, p->o.train, N, c->heads, c->head_dim)                                                    \
+    X(dk, p->o.train, p->o.batch, c->kv_heads, p->S, c->head_dim)                                  \
+    X(dv, p->o.train, p->o.batch, c->kv_heads, p->S, c->head_dim)                                  \
+    X(delta, p->o.train, N, c->heads)                                                              \
+    X(dqkv, p->o.train, N, Q)
 
 /* A block of device memory and its layout. */
 typedef struct {
@@ -78,19 +78,19 @@ struct ms_pass {
     ms_queue q;
     ms_params_block gradients;
     ms_block cache, saved, scratch, step;
-    char *stage;                 /* host copy of the step block, uploaded in one go */
+    char *stage; /* host copy of the step block, uploaded in one go */
 
-    int T, S;                    /* rows a sequence in this pass; rows of k and v */
-    bool dropping;               /* dropout is on: in ms_pass_train only */
-    ms_tensor *x;                /* (L + 1): stream between the blocks, (N, C) */
-    ms_saved *a;                 /* (L) */
+    int T, S;      /* rows a sequence in this pass; rows of k and v */
+    bool dropping; /* dropout is on: in ms_pass_train only */
+    ms_tensor *x;  /* (L + 1): stream between the blocks, (N, C) */
+    ms_saved *a;   /* (L) */
 #define MS_SCRATCH_FIELD(name, present, ...) ms_tensor name;
     MS_PASS_SCRATCH(MS_SCRATCH_FIELD)
 
     /* In the step block. */
-    ms_step *step_values;        /* device address */
-    ms_tensor seq, id, target;   /* (B, 2), (N), (N) i32 */
-    ms_tensor how, drawn, rank;  /* (B, 8), (B), (B, V) i32; only when not training */
+    ms_step *step_values;       /* device address */
+    ms_tensor seq, id, target;  /* (B, 2), (N), (N) i32 */
+    ms_tensor how, drawn, rank; /* (B, 8), (B), (B, V) i32; only when not training */
 };
 
 /* plan.c: lays saved, scratch and step block out for T rows a sequence (at most o.rows). */

@@ -247,7 +247,7 @@ void ms_pass_poison(ms_pass *p)
     if (!p->m->device->host_memory) return;
     memset(p->saved.data, 0xFF, p->saved.size_bytes);
     memset(p->scratch.data, 0xFF, p->scratch.size_bytes);
-    p->T = 0;   /* the layout writes its guards anew */
+    p->T = 0; /* the layout writes its guards anew */
     ms_pass_plan(p, T);
 }
 

@@ -63,7 +63,8 @@ void ms_queue_upload(ms_queue *q, void *to, const void *from_host, size_t size_b
 void ms_queue_download(ms_queue *q, void *to_host, const void *from, size_t size_bytes);
 void ms_queue_copy(ms_queue *q, void *to, const void *from, size_t size_bytes); /* on the device */
 
-/* Waits for everything given to the queue; the first error since the last finish, which it clears. */
+/* Waits for everything given to the queue; the first error since the last finish, which it clears.
+ */
 ms_status ms_queue_finish(ms_queue *q, ms_error *err);
 
 /* Records an error of an op unless there is one already. */

@@ -268,8 +268,7 @@ typedef struct {
  * Source:    docs/derivations/linear.md. */
 #define MS_LINEAR_BWD_TENSORS(X)                                                                   \
     X(dx, inout_opt)                                                                               \
-    X(dw, inout_opt) X(db, inout_opt) X(dy, in) X(x, in_opt) X(w, in_opt) X(u, in_opt)             \
-        X(work, work)
+    X(dw, inout_opt) X(db, inout_opt) X(dy, in) X(x, in_opt) X(w, in_opt) X(u, in_opt) X(work, work)
 typedef struct {
     MS_LINEAR_BWD_TENSORS(MS_FIELD)
     ms_act act;
@@ -299,8 +298,8 @@ typedef struct {
  * Source:    RoFormer, Su et al. 2021, eq. 34; q and k norm: Henry et al. 2020. */
 #define MS_ROPE_FWD_TENSORS(X)                                                                     \
     X(q, out)                                                                                      \
-    X(k, inout) X(v, inout) X(stat, out_opt) X(qkv, in) X(qw, in_opt) X(kw, in_opt) X(rot, in_opt) \
-        X(seq, in)
+    X(k, inout)                                                                                    \
+    X(v, inout) X(stat, out_opt) X(qkv, in) X(qw, in_opt) X(kw, in_opt) X(rot, in_opt) X(seq, in)
 typedef struct {
     MS_ROPE_FWD_TENSORS(MS_FIELD)
     double eps;
@@ -320,8 +319,11 @@ typedef struct {
  * Numerics:  dqkv: c = 4, with qk_norm sum(D); dqw, dkw: c = sum(N (H + K)). */
 #define MS_ROPE_BWD_TENSORS(X)                                                                     \
     X(dqkv, out)                                                                                   \
-    X(dqw, inout_opt) X(dkw, inout_opt) X(dq, in) X(dk, in) X(dv, in) X(qkv, in_opt)               \
-        X(stat, in_opt) X(qw, in_opt) X(kw, in_opt) X(rot, in_opt) X(seq, in)
+    X(dqw, inout_opt)                                                                              \
+    X(dkw, inout_opt)                                                                              \
+    X(dq, in)                                                                                      \
+    X(dk, in)                                                                                      \
+    X(dv, in) X(qkv, in_opt) X(stat, in_opt) X(qw, in_opt) X(kw, in_opt) X(rot, in_opt) X(seq, in)
 typedef struct {
     MS_ROPE_BWD_TENSORS(MS_FIELD)
     bool qk_norm;
@@ -370,8 +372,8 @@ typedef struct {
  * Source:    Dao et al. 2022, appendix B.2; docs/derivations/attention.md. */
 #define MS_ATTENTION_BWD_TENSORS(X)                                                                \
     X(dq, out)                                                                                     \
-    X(dk, out) X(dv, out) X(dy, in) X(y, in) X(lse, in) X(q, in) X(k, in) X(v, in) X(seq, in)      \
-        X(delta, work)
+    X(dk, out)                                                                                     \
+    X(dv, out) X(dy, in) X(y, in) X(lse, in) X(q, in) X(k, in) X(v, in) X(seq, in) X(delta, work)
 typedef struct {
     MS_ATTENTION_BWD_TENSORS(MS_FIELD)
     double scale;

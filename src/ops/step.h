@@ -1,4 +1,5 @@
-/* step - every value that changes from step to step, in device memory (plain C, shared with shaders)
+/* step - every value that changes from step to step, in device memory (plain C, shared with
+ * shaders)
  *
  * The host fills one block and uploads it in one copy before a pass:
  *   | ms_step | seq (B, 2) i32 | id (N) i32 | target (N) i32 |

@@ -60,7 +60,7 @@ size_t ms_utf8_pending(const char *text, size_t size_bytes)
         uint8_t c = (uint8_t)text[size_bytes - back];
         size_t whole = c >= 0xf0 && c < 0xf8 ? 4 : c >= 0xe0 ? 3 : c >= 0xc0 ? 2 : 1;
 
-        if (c >> 6 == 2) continue;              /* the inside of a character: look further back */
+        if (c >> 6 == 2) continue; /* the inside of a character: look further back */
         return c < 0xf8 && whole > back ? back : 0;
     }
     return 0;
@@ -127,9 +127,10 @@ ms_status ms_chars_add(ms_chars *c, const char *text, size_t size_bytes, ms_erro
         int n = ms_utf8_read(text + i, size_bytes - i, &code);
 
         if (n == 0)
-            return ms_fail_at(err, MS_INPUT, NULL, (int64_t)i,
-                              "byte 0x%02x is not valid UTF-8: characters need text, bytes take anything",
-                              (unsigned)(uint8_t)text[i]);
+            return ms_fail_at(
+                err, MS_INPUT, NULL, (int64_t)i,
+                "byte 0x%02x is not valid UTF-8: characters need text, bytes take anything",
+                (unsigned)(uint8_t)text[i]);
         if (code == 0)
             return ms_fail_at(err, MS_INPUT, NULL, (int64_t)i,
                               "a NUL character cannot be a token of chars: bytes take anything");
@@ -175,7 +176,7 @@ const char *ms_tokenizer_kind(const ms_tokenizer *t)
 
 int ms_tokenizer_bos(const ms_tokenizer *t)
 {
-    return t->eos;   /* the end of one text is the start of the next */
+    return t->eos; /* the end of one text is the start of the next */
 }
 
 int ms_tokenizer_eos(const ms_tokenizer *t)
@@ -183,8 +184,8 @@ int ms_tokenizer_eos(const ms_tokenizer *t)
     return t->eos;
 }
 
-static ms_status encode_chars(const ms_tokenizer *t, const char *text, size_t size_bytes, int32_t *ids,
-                              size_t *count, ms_error *err)
+static ms_status encode_chars(const ms_tokenizer *t, const char *text, size_t size_bytes,
+                              int32_t *ids, size_t *count, ms_error *err)
 {
     for (size_t i = 0; i < size_bytes;) {
         uint32_t code = 0;

@@ -1,7 +1,8 @@
-/* tokenizer_json - Hugging Face's tokenizer.json, written so that `tokenizers` encodes to the same ids
+/* tokenizer_json - Hugging Face's tokenizer.json, written so that `tokenizers` encodes to the same
+ * ids
  *
- * Both kinds are BPE models without merges.  Bytes: GPT-2's alphabet, which shows each byte as a printable
- * character (ByteLevel).  Chars: the characters themselves. */
+ * Both kinds are BPE models without merges.  Bytes: GPT-2's alphabet, which shows each byte as a
+ * printable character (ByteLevel).  Chars: the characters themselves. */
 #include "base/file.h"
 #include "text/vocabulary.h"
 
@@ -15,7 +16,8 @@
 
 enum { FILE_MAX_BYTES = 64 << 20, VOCAB_MAX = 1 << 21 };
 
-/* The character by which GPT-2's alphabet shows a byte: printable Latin-1 stays, the rest moves to U+0100. */
+/* The character by which GPT-2's alphabet shows a byte: printable Latin-1 stays, the rest moves to
+ * U+0100. */
 static uint32_t byte_character(int byte)
 {
     int moved = 0;
@@ -128,7 +130,8 @@ ms_status ms_tokenizer_save(const ms_tokenizer *t, const char *path, ms_error *e
     return write_json(o, path, err);
 }
 
-ms_status ms_tokenizer_save_config(const ms_tokenizer *t, int context, const char *path, ms_error *err)
+ms_status ms_tokenizer_save_config(const ms_tokenizer *t, int context, const char *path,
+                                   ms_error *err)
 {
     cJSON *o = cJSON_CreateObject();
 
@@ -164,13 +167,15 @@ static ms_status check_kind(const cJSON *o, const char *path, ms_error *err)
     if (!cJSON_IsObject(model))
         return ms_fail_at(err, MS_FORMAT, path, -1, "\"model\": expected an object");
     if (!type_is(model, "BPE"))
-        return ms_fail_at(err, MS_UNSUPPORTED, path, -1, "\"model\": only BPE without merges is supported");
+        return ms_fail_at(err, MS_UNSUPPORTED, path, -1,
+                          "\"model\": only BPE without merges is supported");
     if (!cJSON_IsObject(get(model, "vocab")))
         return ms_fail_at(err, MS_FORMAT, path, -1, "\"vocab\": expected an object");
     if (!cJSON_IsArray(merges))
         return ms_fail_at(err, MS_FORMAT, path, -1, "\"merges\": expected an array");
     if (cJSON_GetArraySize(merges) > 0)
-        return ms_fail_at(err, MS_UNSUPPORTED, path, -1, "\"merges\": BPE merges are not supported");
+        return ms_fail_at(err, MS_UNSUPPORTED, path, -1,
+                          "\"merges\": BPE merges are not supported");
     if (get(o, "normalizer") && !cJSON_IsNull(get(o, "normalizer")))
         return ms_fail_at(err, MS_UNSUPPORTED, path, -1, "\"normalizer\": only null is supported");
     if (!cJSON_IsNull(get(o, "pre_tokenizer")) && !type_is(get(o, "pre_tokenizer"), "ByteLevel"))
@@ -198,8 +203,8 @@ static ms_status read_bytes(const cJSON *vocab, ms_tokenizer **out, const char *
         const cJSON *item = get(vocab, key);
 
         if (!cJSON_IsNumber(item) || item->valuedouble != b)
-            return ms_fail_at(err, MS_UNSUPPORTED, path, -1,
-                              "\"vocab\": byte %d is not token %d", b, b);
+            return ms_fail_at(err, MS_UNSUPPORTED, path, -1, "\"vocab\": byte %d is not token %d",
+                              b, b);
     }
     return ms_tokenizer_bytes(out, err);
 }
@@ -242,14 +247,15 @@ static ms_status read_added(const cJSON *o, ms_tokenizer *t, const char *path, m
 {
     const cJSON *added = get(o, "added_tokens"), *first = cJSON_GetArrayItem(added, 0);
     int n = cJSON_IsArray(added) ? cJSON_GetArraySize(added) : 0;
-    int own = t->type == MS_TOKENIZER_BYTES;   /* bytes have the token from the start */
+    int own = t->type == MS_TOKENIZER_BYTES; /* bytes have the token from the start */
 
     if (n != own) {
-        return ms_fail_at(err, MS_UNSUPPORTED, path, -1, "\"added_tokens\": expected %d, found %d", own,
-                          n);
+        return ms_fail_at(err, MS_UNSUPPORTED, path, -1, "\"added_tokens\": expected %d, found %d",
+                          own, n);
     }
     if (own && !(cJSON_IsNumber(get(first, "id")) && get(first, "id")->valuedouble == t->eos))
-        return ms_fail_at(err, MS_UNSUPPORTED, path, -1, "\"added_tokens\": expected id %d", t->eos);
+        return ms_fail_at(err, MS_UNSUPPORTED, path, -1, "\"added_tokens\": expected id %d",
+                          t->eos);
     return MS_OK;
 }
 

@@ -9,12 +9,12 @@ typedef enum { MS_TOKENIZER_BYTES, MS_TOKENIZER_CHARS } ms_tokenizer_type;
 struct ms_tokenizer {
     ms_tokenizer_type type;
     int vocab;
-    int eos;                  /* -1: none */
+    int eos; /* -1: none */
     struct {
         char text[4];
-        uint8_t size_bytes;   /* 0: a special token */
-    } *piece;                 /* (vocab) */
-    int32_t *id_of;           /* of a code point, -1: none; chars only */
+        uint8_t size_bytes; /* 0: a special token */
+    } * piece;              /* (vocab) */
+    int32_t *id_of;         /* of a code point, -1: none; chars only */
 };
 
 /* A vocabulary without pieces; chars: no code point has an id. */

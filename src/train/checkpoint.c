@@ -15,9 +15,10 @@ static const char *const moments[] = {"m.", "v."};
 
 /* Files of a snapshot in the order in which they are published: training.json, which speaks for all
  * of them, comes last. */
-static const char *const files[] = {"config.json",          "model.safetensors",     "tokenizer.json",
-                                    "tokenizer_config.json", "generation_config.json",
-                                    "optimizer.safetensors", "training.json"};
+static const char *const files[] = {
+    "config.json",           "model.safetensors",      "tokenizer.json",
+    "tokenizer_config.json", "generation_config.json", "optimizer.safetensors",
+    "training.json"};
 
 enum { FILES = sizeof files / sizeof *files };
 
@@ -160,7 +161,8 @@ ms_status ms_checkpoint_options(const char *snapshot, ms_train_options *o, ms_er
     return s;
 }
 
-static ms_status read_count(const cJSON *o, const char *key, uint64_t *out, const char *path, ms_error *err)
+static ms_status read_count(const cJSON *o, const char *key, uint64_t *out, const char *path,
+                            ms_error *err)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
 
@@ -171,13 +173,15 @@ static ms_status read_count(const cJSON *o, const char *key, uint64_t *out, cons
 }
 
 /* The shards must be those the run was made with. */
-static ms_status check_hash(const cJSON *o, const char *key, uint64_t hash, const char *path, ms_error *err)
+static ms_status check_hash(const cJSON *o, const char *key, uint64_t hash, const char *path,
+                            ms_error *err)
 {
     const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
 
     if (!text || strtoull(text, NULL, 16) != hash)
-        return ms_fail_at(err, MS_INPUT, path, -1,
-                          "\"%s\": the tokens in the run's data folder are not those it was trained on", key);
+        return ms_fail_at(
+            err, MS_INPUT, path, -1,
+            "\"%s\": the tokens in the run's data folder are not those it was trained on", key);
     return MS_OK;
 }
 

@@ -7,19 +7,21 @@
 #include <stdlib.h>
 
 typedef struct {
-    int32_t *id, *target;   /* (batch, rows) */
-    float *loss;            /* (batch, rows) */
+    int32_t *id, *target; /* (batch, rows) */
+    float *loss;          /* (batch, rows) */
 } buffers;
 
-/* Windows [first, first + n) of the shard; the rest of the batch repeats the last with no targets. */
-static ms_status run_batch(ms_pass *pass, const ms_shard *shard, int batch, int rows, uint64_t first,
-                           int n, buffers *b, double *loss, uint64_t *tokens, ms_error *err)
+/* Windows [first, first + n) of the shard; the rest of the batch repeats the last with no targets.
+ */
+static ms_status run_batch(ms_pass *pass, const ms_shard *shard, int batch, int rows,
+                           uint64_t first, int n, buffers *b, double *loss, uint64_t *tokens,
+                           ms_error *err)
 {
     size_t count = (size_t)batch * (size_t)rows;
 
     for (int i = 0; i < batch; i++)
-        ms_loader_window(shard, rows, first + (uint64_t)(i < n ? i : n - 1), b->id + (size_t)i * (size_t)rows,
-                         b->target + (size_t)i * (size_t)rows);
+        ms_loader_window(shard, rows, first + (uint64_t)(i < n ? i : n - 1),
+                         b->id + (size_t)i * (size_t)rows, b->target + (size_t)i * (size_t)rows);
     for (size_t i = (size_t)n * (size_t)rows; i < count; i++) b->target[i] = -1;
     MS_TRY(ms_pass_loss(pass, rows, b->id, b->target, NULL, b->loss, err));
     for (size_t i = 0; i < count; i++) {

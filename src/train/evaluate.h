@@ -6,8 +6,9 @@
 #include "model/model.h"
 #include "train/trainer.h"
 
-/* All windows of `rows` tokens of the shard in order, `batch` at a time; bits per byte counts the text
- * bytes of the shard in proportion to the targets.  The pass must have room for (batch, rows). */
+/* All windows of `rows` tokens of the shard in order, `batch` at a time; bits per byte counts the
+ * text bytes of the shard in proportion to the targets.  The pass must have room for (batch, rows).
+ */
 ms_status ms_evaluate_shard(ms_pass *pass, const ms_shard *shard, int batch, int rows,
                             ms_evaluation *out, ms_error *err);
 

@@ -17,8 +17,7 @@ static ms_status append(const char *run, const char *line, ms_error *err)
     MS_TRY(ms_path_join(path, sizeof path, run, "metrics.jsonl", err));
     fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (fd < 0) return ms_fail_errno(err, path, "cannot open");
-    do
-        n = write(fd, line, length);
+    do n = write(fd, line, length);
     while (n < 0 && errno == EINTR);
     if (n >= 0 && (size_t)n < length) errno = ENOSPC, n = -1;
     if (n < 0) ms_fail_errno(err, path, "cannot write");
@@ -62,12 +61,14 @@ ms_status ms_metrics_step(const char *run, const ms_progress *p, ms_error *err)
     return append(run, line, err);
 }
 
-ms_status ms_metrics_evaluation(const char *run, int64_t step, const ms_evaluation *e, ms_error *err)
+ms_status ms_metrics_evaluation(const char *run, int64_t step, const ms_evaluation *e,
+                                ms_error *err)
 {
     char line[160];
 
-    snprintf(line, sizeof line,
-             "{\"event\":\"evaluation\",\"step\":%lld,\"held_out_loss\":%.9g,\"bits_per_byte\":%.9g}\n",
-             (long long)step, e->loss, e->bits_per_byte);
+    snprintf(
+        line, sizeof line,
+        "{\"event\":\"evaluation\",\"step\":%lld,\"held_out_loss\":%.9g,\"bits_per_byte\":%.9g}\n",
+        (long long)step, e->loss, e->bits_per_byte);
     return append(run, line, err);
 }

@@ -30,14 +30,15 @@ ms_status ms_train_options_store(const ms_train_options *o, cJSON *to, ms_error 
 
 #define STORE(type, name, ...) ok = ok && cJSON_AddNumberToObject(to, #name, (double)o->name);
     MS_TRAIN_NUMBERS(STORE)
-    snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->seed); /* 64 bits do not fit a double */
+    snprintf(seed, sizeof seed, "%llu",
+             (unsigned long long)o->seed); /* 64 bits do not fit a double */
     ok = ok && cJSON_AddStringToObject(to, "seed", seed);
     return ok ? MS_OK : ms_fail(err, MS_MEMORY, "out of memory for training.json");
 }
 
 /* A stored number: what is not given comes from it; what is fixed must not differ. */
-static ms_status stored_number(const cJSON *from, const char *name, bool given, double value, bool fixed,
-                               double *stored, const char *path, ms_error *err)
+static ms_status stored_number(const cJSON *from, const char *name, bool given, double value,
+                               bool fixed, double *stored, const char *path, ms_error *err)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(from, name);
 
@@ -50,7 +51,8 @@ static ms_status stored_number(const cJSON *from, const char *name, bool given, 
     return MS_OK;
 }
 
-ms_status ms_train_options_resume(ms_train_options *o, const cJSON *from, const char *path, ms_error *err)
+ms_status ms_train_options_resume(ms_train_options *o, const cJSON *from, const char *path,
+                                  ms_error *err)
 {
     const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(from, "seed"));
     uint64_t seed = text ? strtoull(text, NULL, 10) : 0;
@@ -64,7 +66,8 @@ ms_status ms_train_options_resume(ms_train_options *o, const cJSON *from, const 
         if (!given) o->name = (type)stored;                                                        \
     }
     MS_TRAIN_NUMBERS(RESUME)
-    if (seed == 0) return ms_fail_at(err, MS_FORMAT, path, -1, "\"seed\": expected a number as text");
+    if (seed == 0)
+        return ms_fail_at(err, MS_FORMAT, path, -1, "\"seed\": expected a number as text");
     if (o->seed != 0 && o->seed != seed)
         return ms_fail(err, MS_INPUT, "seed: the run has %s, a resume cannot change it", text);
     o->seed = seed;
@@ -84,11 +87,13 @@ ms_status ms_train_options_check(const ms_train_options *o, ms_error *err)
     if (!(o->beta2 < 1)) return out_of_range("beta2", "0 to below 1", o->beta2, err);
     if (!(o->eps > 0)) return out_of_range("eps", "above 0", o->eps, err);
     if (!(o->dropout < 1)) return out_of_range("dropout", "0 to below 1", o->dropout, err);
-    if (!(o->weight_decay <= 100)) return out_of_range("weight-decay", "0 to 100", o->weight_decay, err);
+    if (!(o->weight_decay <= 100))
+        return out_of_range("weight-decay", "0 to 100", o->weight_decay, err);
     if (!isfinite(o->clip)) return out_of_range("clip", "a number", o->clip, err);
     if (o->batch > 65536) return out_of_range("batch", "1 to 65536", o->batch, err);
     if (o->accumulate > 65536) return out_of_range("accumulate", "1 to 65536", o->accumulate, err);
-    if (o->schedule >= MS_SCHEDULE_COUNT) return out_of_range("schedule", "a known one", o->schedule, err);
+    if (o->schedule >= MS_SCHEDULE_COUNT)
+        return out_of_range("schedule", "a known one", o->schedule, err);
     if (o->schedule == MS_SCHEDULE_WSD && o->decay < 1)
         return out_of_range("decay", "at least 1 for wsd", (double)o->decay, err);
     return MS_OK;

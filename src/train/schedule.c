@@ -35,7 +35,8 @@ double ms_schedule_rate(const ms_schedule *s, int64_t step)
     switch (s->kind) {
     case MS_SCHEDULE_LINEAR: return between(s->lr, s->min_lr, progress(s, s->warmup, step));
     case MS_SCHEDULE_COSINE:
-        return between(s->min_lr, s->lr, 0.5 * (1 + cos(pi * between(0, 1, progress(s, s->warmup, step)))));
+        return between(s->min_lr, s->lr,
+                       0.5 * (1 + cos(pi * between(0, 1, progress(s, s->warmup, step)))));
     case MS_SCHEDULE_RSQRT:
         rate = s->lr * sqrt((double)warmup / (double)(step + 1));
         return rate > s->min_lr ? rate : s->min_lr;
@@ -55,7 +56,8 @@ ms_status ms_schedule_find(const char *name, ms_schedule_kind *out, ms_error *er
             return MS_OK;
         }
     return ms_fail(err, MS_INPUT,
-                   "schedule \"%s\" is unknown: expected constant, linear, cosine, rsqrt or wsd", name);
+                   "schedule \"%s\" is unknown: expected constant, linear, cosine, rsqrt or wsd",
+                   name);
 }
 
 const char *ms_schedule_name(ms_schedule_kind kind)

@@ -15,7 +15,8 @@
 
 /* -- making: data ---------------------------------------------------------------------------- */
 
-static ms_status run_path(const char *run, const char *name, char out[MS_RUN_PATH_BYTES], ms_error *err)
+static ms_status run_path(const char *run, const char *name, char out[MS_RUN_PATH_BYTES],
+                          ms_error *err)
 {
     return ms_path_join(out, MS_RUN_PATH_BYTES, run, name, err);
 }
@@ -65,7 +66,8 @@ static ms_status new_config(const ms_trainer *t, ms_config *c, ms_error *err)
         MS_TRY(ms_config_preset(c, t->o.preset ? t->o.preset : "llama", err));
     ms_config_reshape(c, &t->o.shape);
     if (t->o.shape.vocab > 0 && t->o.shape.vocab < vocab)
-        return ms_fail(err, MS_INPUT, "vocab: %d is less than the tokenizer's %d", t->o.shape.vocab, vocab);
+        return ms_fail(err, MS_INPUT, "vocab: %d is less than the tokenizer's %d", t->o.shape.vocab,
+                       vocab);
     if (t->o.shape.vocab == 0) c->vocab = vocab;
     c->bos = ms_tokenizer_bos(t->tokenizer);
     c->eos = ms_tokenizer_eos(t->tokenizer);
@@ -146,11 +148,13 @@ static void log_shape(const ms_trainer *t)
     ms_pass_memory b = ms_pass_bytes(t->pass);
     size_t weights = t->model->weights.block_bytes;
 
-    ms_log_line(&t->log, "model: %s, %zu parameters: %d layers, width %d, %d heads (%d of keys), ffn %d, "
-                         "context %d, vocabulary %d",
-                c->arch, ms_config_parameters(c), c->layers, c->width, c->heads, c->kv_heads, c->ffn,
-                c->context, c->vocab);
-    ms_log_line(&t->log, "memory: %.1f MB weights, %.1f MB gradients and moments, %.1f MB activations",
+    ms_log_line(&t->log,
+                "model: %s, %zu parameters: %d layers, width %d, %d heads (%d of keys), ffn %d, "
+                "context %d, vocabulary %d",
+                c->arch, ms_config_parameters(c), c->layers, c->width, c->heads, c->kv_heads,
+                c->ffn, c->context, c->vocab);
+    ms_log_line(&t->log,
+                "memory: %.1f MB weights, %.1f MB gradients and moments, %.1f MB activations",
                 (double)weights / 1e6, (double)(b.gradients + 2 * weights) / 1e6,
                 (double)(b.saved + b.scratch) / 1e6);
 }
@@ -158,7 +162,8 @@ static void log_shape(const ms_trainer *t)
 /* -- making: the run ------------------------------------------------------------------------- */
 
 /* Refuses to start a run over another; finds the snapshot of a resume ("" when it has none yet). */
-static ms_status find_run(const ms_train_options *o, char snapshot[MS_RUN_PATH_BYTES], ms_error *err)
+static ms_status find_run(const ms_train_options *o, char snapshot[MS_RUN_PATH_BYTES],
+                          ms_error *err)
 {
     char checkpoints[MS_RUN_PATH_BYTES];
     long step;
@@ -172,8 +177,9 @@ static ms_status find_run(const ms_train_options *o, char snapshot[MS_RUN_PATH_B
         return MS_OK;
     }
     if (o->resume) return MS_OK;
-    return ms_fail_at(err, MS_INPUT, o->out, -1,
-                      "holds a run at step %ld: continue it with --resume, or choose another folder", step);
+    return ms_fail_at(
+        err, MS_INPUT, o->out, -1,
+        "holds a run at step %ld: continue it with --resume, or choose another folder", step);
 }
 
 static ms_status make(ms_trainer *t, ms_error *err)
@@ -189,7 +195,8 @@ static ms_status make(ms_trainer *t, ms_error *err)
     MS_TRY(ms_folder_make(t->out, err));
     MS_TRY(run_path(t->out, "data/tokenizer.json", ready, err));
     if (t->o.resume && !resumes && t->o.data.paths == 0 && !ms_path_exists(ready))
-        return ms_fail_at(err, MS_INPUT, t->out, -1, "has no checkpoint yet: give --data to start it");
+        return ms_fail_at(err, MS_INPUT, t->out, -1,
+                          "has no checkpoint yet: give --data to start it");
     MS_TRY(make_data(t, resumes || (t->o.data.paths == 0 && t->o.resume), err));
     MS_TRY(open_shards(t, err));
     MS_TRY(make_model(t, resumes ? snapshot : t->o.init_path, err));
@@ -203,8 +210,8 @@ static ms_status make(ms_trainer *t, ms_error *err)
     return MS_OK;
 }
 
-ms_status ms_trainer_new(ms_trainer **out, ms_device *d, const ms_train_options *o, const ms_log *log,
-                         ms_error *err)
+ms_status ms_trainer_new(ms_trainer **out, ms_device *d, const ms_train_options *o,
+                         const ms_log *log, ms_error *err)
 {
     ms_trainer *t = calloc(1, sizeof *t);
     ms_status s;
@@ -221,8 +228,9 @@ ms_status ms_trainer_new(ms_trainer **out, ms_device *d, const ms_train_options 
     t->out = strdup(o->out);
     if (o->sample_prompt) t->sample_prompt = strdup(o->sample_prompt);
     t->o.out = t->out;
-    s = t->out && (t->sample_prompt || !o->sample_prompt) ? make(t, err)
-                                                         : ms_fail(err, MS_MEMORY, "out of memory");
+    s = t->out && (t->sample_prompt || !o->sample_prompt)
+            ? make(t, err)
+            : ms_fail(err, MS_MEMORY, "out of memory");
     if (s) {
         ms_trainer_free(t);
         return s;
@@ -370,8 +378,12 @@ static void fill_progress(const ms_trainer *t, ms_progress *p, double loss, doub
 
 ms_status ms_trainer_step(ms_trainer *t, ms_progress *out, ms_error *err)
 {
-    ms_schedule s = {.kind = (ms_schedule_kind)t->o.schedule, .lr = t->o.lr, .min_lr = t->o.min_lr,
-                     .warmup = t->o.warmup, .steps = t->o.steps, .decay = t->o.decay};
+    ms_schedule s = {.kind = (ms_schedule_kind)t->o.schedule,
+                     .lr = t->o.lr,
+                     .min_lr = t->o.min_lr,
+                     .warmup = t->o.warmup,
+                     .steps = t->o.steps,
+                     .decay = t->o.decay};
     double start = ms_clock(), lr = ms_schedule_rate(&s, t->step), loss, norm, seconds;
     uint64_t drawn = t->loader.drawn, micro_steps = t->micro_steps;
 
@@ -382,7 +394,8 @@ ms_status ms_trainer_step(ms_trainer *t, ms_progress *out, ms_error *err)
     seconds = ms_clock() - start;
     t->step++;
     t->seconds += seconds;
-    t->tokens += (uint64_t)t->o.batch * (uint64_t)t->o.accumulate * (uint64_t)t->model->config.context;
+    t->tokens +=
+        (uint64_t)t->o.batch * (uint64_t)t->o.accumulate * (uint64_t)t->model->config.context;
     fill_progress(t, out, loss, norm, lr, seconds);
     return ms_metrics_step(t->out, out, err);
 }
@@ -395,9 +408,10 @@ ms_status ms_trainer_evaluate(ms_trainer *t, ms_evaluation *out, ms_error *err)
         *out = (ms_evaluation){.loss = NAN, .perplexity = NAN, .bits_per_byte = NAN};
         return MS_OK;
     }
-    MS_TRY(ms_evaluate_shard(t->pass, &t->held_out, t->o.batch, t->model->config.context, out, err));
-    ms_log_line(&t->log, "step %lld: held-out loss %.4f, %.4f bits per byte", (long long)t->step, out->loss,
-                out->bits_per_byte);
+    MS_TRY(
+        ms_evaluate_shard(t->pass, &t->held_out, t->o.batch, t->model->config.context, out, err));
+    ms_log_line(&t->log, "step %lld: held-out loss %.4f, %.4f bits per byte", (long long)t->step,
+                out->loss, out->bits_per_byte);
     return ms_metrics_evaluation(t->out, t->step, out, err);
 }
 
@@ -446,8 +460,7 @@ static ms_status show_sample(ms_trainer *t, ms_error *err)
     o.temperature = 0.8f;
     o.seed = t->o.seed;
     s = ms_generate(t->model, t->tokenizer, &text, 1, &o, &g, err);
-    if (!s)
-        ms_log_line(&t->log, "step %lld: ... %s", (long long)t->step, one_line(g.text));
+    if (!s) ms_log_line(&t->log, "step %lld: ... %s", (long long)t->step, one_line(g.text));
     ms_generated_clear(&g);
     return s;
 }
@@ -469,8 +482,8 @@ static ms_status between_steps(ms_trainer *t, ms_error *err)
     return MS_OK;
 }
 
-ms_status ms_trainer_run(ms_trainer *t, int (*on_step)(void *data, const ms_progress *p), void *data,
-                         ms_evaluation *final, ms_error *err)
+ms_status ms_trainer_run(ms_trainer *t, int (*on_step)(void *data, const ms_progress *p),
+                         void *data, ms_evaluation *final, ms_error *err)
 {
     ms_evaluation e;
 

@@ -9,12 +9,13 @@ typedef struct {
     ms_device *device;
     ms_model *model;
     ms_safetensors *expected;
-    char path[256];             /* of expected.safetensors */
-    const int32_t *tokens, *target;   /* (batch, rows) */
-    int batch, rows, targets;   /* targets: those that count */
+    char path[256];                 /* of expected.safetensors */
+    const int32_t *tokens, *target; /* (batch, rows) */
+    int batch, rows, targets;       /* targets: those that count */
 } golden;
 
-/* False (and a loud line) when the files of the preset are not there.  Other failures end the test. */
+/* False (and a loud line) when the files of the preset are not there.  Other failures end the test.
+ */
 bool golden_open(golden *g, const char *preset, const char *backend);
 void golden_close(golden *g);
 

@@ -1,7 +1,7 @@
 /* test_golden - logits, loss, gradients and 20 AdamW steps of every preset against PyTorch
  *
- * Distances are norms of the difference over the norm.  ref computes in float64 like the goldens, whose
- * gradients are kept in float32; cpu is allowed 1e-5. */
+ * Distances are norms of the difference over the norm.  ref computes in float64 like the goldens,
+ * whose gradients are kept in float32; cpu is allowed 1e-5. */
 #include "golden.h"
 
 #include "model/arch.h"
@@ -31,7 +31,8 @@ static double norm_of(const double *x, size_t n)
 static void judge(const setup *s, const char *what, double distance)
 {
     if (!(distance <= s->limit))
-        fail_msg("%s on %s: %s is %.3g away, at most %.1g", s->preset, s->backend, what, distance, s->limit);
+        fail_msg("%s on %s: %s is %.3g away, at most %.1g", s->preset, s->backend, what, distance,
+                 s->limit);
 }
 
 static void check_logits(const setup *s, golden *g)
@@ -53,8 +54,8 @@ static void check_logits(const setup *s, golden *g)
     free(want);
 }
 
-/* Some gradients are zero by mathematics (the bias of k without rotation): what is left is rounding, and
- * it is judged against the whole gradient. */
+/* Some gradients are zero by mathematics (the bias of k without rotation): what is left is
+ * rounding, and it is judged against the whole gradient. */
 static double gradient_distance(const double *got, const double *want, size_t n, double whole)
 {
     double size = norm_of(want, n);

@@ -1,8 +1,8 @@
 /* test_gradcheck - every parameter of every preset by central differences, in float64 on ref
  *
  * Relative error |difference - gradient| / max(|difference| + |gradient|, floor), at most 1e-5; the
- * worst of each preset is printed.  Cases: plain, recomputed with several rows of logits at a time, and
- * with dropout; some targets are ignored. */
+ * worst of each preset is printed.  Cases: plain, recomputed with several rows of logits at a time,
+ * and with dropout; some targets are ignored. */
 #include "base/rng.h"
 #include "model/arch.h"
 #include "model/model.h"
@@ -43,12 +43,14 @@ static void randomise(rig *r)
     ms_start start;
     ms_tensor *t;
 
-    for (int i = 0; (t = ms_params_get(&r->model->weights.p, &r->model->config, i, name, &start)); i++) {
+    for (int i = 0; (t = ms_params_get(&r->model->weights.p, &r->model->config, i, name, &start));
+         i++) {
         ms_rng rng = ms_rng_new(3, (uint32_t)i, MS_SITE_TEST);
         size_t n = ms_count(*t);
         double *value = malloc(n * sizeof *value);
 
-        for (size_t k = 0; k < n; k++) value[k] = 0.3 * ms_rng_normal(&rng) + (start == MS_START_ONE);
+        for (size_t k = 0; k < n; k++)
+            value[k] = 0.3 * ms_rng_normal(&rng) + (start == MS_START_ONE);
         ms_write_reals(&q, *t, value);
         free(value);
     }
@@ -56,9 +58,14 @@ static void randomise(rig *r)
 
 static void open_rig(rig *r, const setup *s)
 {
-    ms_config c, shape = {.vocab = VOCAB, .context = CONTEXT, .layers = 2, .width = 8, .heads = 4, .ffn = 6};
-    ms_pass_options o = {.batch = BATCH, .rows = ROWS, .train = true, .recompute = s->recompute,
-                         .dropout = s->dropout, .head_rows = s->recompute ? 5 : 0};
+    ms_config c,
+        shape = {.vocab = VOCAB, .context = CONTEXT, .layers = 2, .width = 8, .heads = 4, .ffn = 6};
+    ms_pass_options o = {.batch = BATCH,
+                         .rows = ROWS,
+                         .train = true,
+                         .recompute = s->recompute,
+                         .dropout = s->dropout,
+                         .head_rows = s->recompute ? 5 : 0};
     ms_error err;
 
     if (ms_device_open(&r->device, "ref", NULL, &err)) fail_msg("%s", err.message);
@@ -114,7 +121,8 @@ static void gradients_agree(void **state)
     gradient = malloc(P * sizeof *gradient);
     weight = r.model->weights.p.flat.data;
     memcpy(gradient, ms_pass_gradients(r.pass)->flat.data, P * sizeof *gradient);
-    for (int i = 0; (t = ms_params_get(&r.model->weights.p, &r.model->config, i, name, &start)); i++)
+    for (int i = 0; (t = ms_params_get(&r.model->weights.p, &r.model->config, i, name, &start));
+         i++)
         for (size_t k = 0; k < ms_count(*t); k++) {
             double *x = (double *)t->data + k, error = error_of(&r, x, gradient[x - weight]);
 
@@ -143,12 +151,14 @@ static void recompute_is_exact(void **state)
     kept.dropout = rebuilt.dropout = 0.2f;
     open_rig(&a, &kept);
     ms_pass_free(a.pass);
-    ms_pass_options o = {.batch = BATCH, .rows = ROWS, .train = true, .dropout = 0.2f, .head_rows = 5};
+    ms_pass_options o = {
+        .batch = BATCH, .rows = ROWS, .train = true, .dropout = 0.2f, .head_rows = 5};
     assert_int_equal(ms_pass_new(&a.pass, a.model, &o, NULL), MS_OK);
     open_rig(&b, &rebuilt);
     assert_true(loss_of(&a) == loss_of(&b));
     bytes = ms_tensor_bytes(ms_pass_gradients(a.pass)->flat);
-    assert_memory_equal(ms_pass_gradients(a.pass)->flat.data, ms_pass_gradients(b.pass)->flat.data, bytes);
+    assert_memory_equal(ms_pass_gradients(a.pass)->flat.data, ms_pass_gradients(b.pass)->flat.data,
+                        bytes);
     ms_pass_free(a.pass);
     ms_model_free(a.model);
     ms_device_close(a.device);

@@ -1,7 +1,7 @@
 /* conform_refuse - calls that contracts forbid: each must fail in check, and write nothing
  *
- * Made from a valid call by one change at a time: a dimension, a rank, a type, an absent operand, an
- * overlap, a scalar. */
+ * Made from a valid call by one change at a time: a dimension, a rank, a type, an absent operand,
+ * an overlap, a scalar. */
 #include "conformance.h"
 #include "contracts.h"
 

@@ -9,7 +9,7 @@ extern const ms_arch ms_arch_original, ms_arch_gpt2, ms_arch_llama, ms_arch_mist
 
 /* Counts down to the wanted stored tensor of a list that is walked from its start. */
 typedef struct {
-    int left;          /* how many present ones come before it */
+    int left; /* how many present ones come before it */
     ms_stored *out;
 } ms_stored_pick;
 

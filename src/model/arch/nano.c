@@ -1,4 +1,5 @@
-/* nano - the block of the modded-nanogpt speed runs: squared ReLU, q and k norm, norms without weights */
+/* nano - the block of the modded-nanogpt speed runs: squared ReLU, q and k norm, norms without
+ * weights */
 #include "model/arch/families.h"
 
 static void preset(ms_config *c)

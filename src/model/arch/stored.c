@@ -32,14 +32,15 @@ static bool take_attention(const ms_config *c, ms_layer *w, int l, ms_stored_pic
            TAKE("self_attn.q_proj.bias", ms_rows(w->bqkv, 0, q)) ||
            TAKE("self_attn.k_proj.bias", ms_rows(w->bqkv, q, kv)) ||
            TAKE("self_attn.v_proj.bias", ms_rows(w->bqkv, q + kv, kv)) ||
-           TAKE("self_attn.q_norm.weight", w->q_norm) || TAKE("self_attn.k_norm.weight", w->k_norm) ||
-           TAKE("self_attn.o_proj.weight", w->wo) || TAKE("self_attn.o_proj.bias", w->bo);
+           TAKE("self_attn.q_norm.weight", w->q_norm) ||
+           TAKE("self_attn.k_norm.weight", w->k_norm) || TAKE("self_attn.o_proj.weight", w->wo) ||
+           TAKE("self_attn.o_proj.bias", w->bo);
 }
 
 static bool take_ffn(const ms_config *c, ms_layer *w, int l, ms_stored_pick *pick)
 {
     bool gated = c->act == MS_ACT_SWIGLU;
-    int up = gated ? c->ffn : 0;   /* rows of the gate come first */
+    int up = gated ? c->ffn : 0; /* rows of the gate come first */
 
     return (gated && (TAKE("mlp.gate_proj.weight", ms_rows(w->w_up, 0, c->ffn)) ||
                       TAKE("mlp.gate_proj.bias", ms_rows(w->b_up, 0, c->ffn)))) ||

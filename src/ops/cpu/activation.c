@@ -68,7 +68,8 @@ static inline vf relu2(vf x)
         body                                                                                       \
     }
 #define MAP(f) ROW(vf_store_part(y + i, f(vf_load_part(u + i, m)), m);)
-#define MAP_BACK(f) ROW(vf_store_part(du + i, f(vf_load_part(u + i, m)) * vf_load_part(dy + i, m), m);)
+#define MAP_BACK(f)                                                                                \
+    ROW(vf_store_part(du + i, f(vf_load_part(u + i, m)) * vf_load_part(dy + i, m), m);)
 
 static inline vf relu2_slope(vf x)
 {
@@ -139,9 +140,8 @@ static void bwd_region(void *arg, int thread, int threads)
     size_t first, last;
 
     ms_share((size_t)a->dy.dim[0], 1, thread, threads, &first, &last);
-    for (size_t n = first; n < last; n++)
-        CPU(act_back_row)(a->act, cpu_row(a->du, (int)n), cpu_row(a->dy, (int)n),
-                          cpu_row(a->u, (int)n), a->dy.dim[1]);
+    for (size_t n = first; n < last; n++) CPU(act_back_row)
+    (a->act, cpu_row(a->du, (int)n), cpu_row(a->dy, (int)n), cpu_row(a->u, (int)n), a->dy.dim[1]);
 }
 
 void CPU(act_bwd)(ms_queue *q, const ms_act_bwd_args *a)

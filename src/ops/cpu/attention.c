@@ -1,9 +1,9 @@
 /* attention - causal attention of grouped queries in tiles of queries by keys
  *
- * Keys come in blocks of KEYS aligned to key 0, so that a row's sums have one order whatever the batch
- * and the pass.  Forward: the running maximum and sum of Milakov & Gimelshein 2018 over the blocks.
- * Backward: probabilities are rebuilt from lse (Dao et al. 2022, algorithm 4); a thread owns a key head
- * with all its query heads, so dk and dv need no atomics. */
+ * Keys come in blocks of KEYS aligned to key 0, so that a row's sums have one order whatever the
+ * batch and the pass.  Forward: the running maximum and sum of Milakov & Gimelshein 2018 over the
+ * blocks. Backward: probabilities are rebuilt from lse (Dao et al. 2022, algorithm 4); a thread
+ * owns a key head with all its query heads, so dk and dv need no atomics. */
 #include "ops/cpu/kernel.h"
 
 #include <math.h>
@@ -27,7 +27,8 @@ static shape shape_of(ms_tensor q, ms_tensor k)
 /* Head h of row (b, t); rows of a head are H * D apart. */
 static float *query(ms_tensor q, shape s, int b, int t, int h)
 {
-    return (float *)q.data + (((size_t)b * (size_t)s.T + (size_t)t) * (size_t)s.H + (size_t)h) * (size_t)s.D;
+    return (float *)q.data +
+           (((size_t)b * (size_t)s.T + (size_t)t) * (size_t)s.H + (size_t)h) * (size_t)s.D;
 }
 
 static float *keys_of(ms_tensor k, shape s, int b, int head)
@@ -41,7 +42,8 @@ static inline void add_scaled(float *y, float a, const float *x, int D)
     int i = 0;
 
     for (; i + VF <= D; i += VF) vf_store(y + i, vf_load(y + i) + a * vf_load(x + i));
-    if (i < D) vf_store_part(y + i, vf_load_part(y + i, D - i) + a * vf_load_part(x + i, D - i), D - i);
+    if (i < D)
+        vf_store_part(y + i, vf_load_part(y + i, D - i) + a * vf_load_part(x + i, D - i), D - i);
 }
 
 static inline void scale_row(float *y, float a, int D)
@@ -67,8 +69,8 @@ typedef struct {
     float acc[QUERIES][MS_MAX_HEAD_DIM];
 } running;
 
-/* Scores are scaled in memory, apart from what is subtracted from them: a product and a difference in
- * one rounding could come out above the maximum. */
+/* Scores are scaled in memory, apart from what is subtracted from them: a product and a difference
+ * in one rounding could come out above the maximum. */
 static void scale_scores(float *p, float scale, int n)
 {
     for (int j = 0; j < n; j++) p[j] *= scale;
@@ -150,8 +152,9 @@ static void fwd_tile(const fwd *f, shape s, int b, int h, int t, int rows)
     for (int first = 0; first < seen; first += KEYS) {
         int n = seen - first < KEYS ? seen - first : KEYS;
 
-        CPU(dot_tile)(p[0], KEYS, query(f->a->q, s, b, t, h), (size_t)s.H * D, rows,
-                      k + (size_t)first * D, D, n, s.D);
+        CPU(dot_tile)
+        (p[0], KEYS, query(f->a->q, s, b, t, h), (size_t)s.H * D, rows, k + (size_t)first * D, D, n,
+         s.D);
         for (int i = 0; i < rows; i++) {
             int visible = start + t + i + 1 - first; /* keys 0 .. start + t + i */
 
@@ -229,8 +232,8 @@ static void delta_rows(const bwd *f, shape s, size_t first, size_t last)
         }
 }
 
-/* From scores p and dp = dy . v: p gets what multiplies dy in dv, ds the gradient of the score times
- * its scale; n keys are seen. */
+/* From scores p and dp = dy . v: p gets what multiplies dy in dv, ds the gradient of the score
+ * times its scale; n keys are seen. */
 static void row_back(const bwd *f, float *p, float *dp, int n, int first, float lse, float delta,
                      uint32_t row)
 {
@@ -281,7 +284,8 @@ static void bwd_tile(const bwd *f, shape s, int b, int h, int t, int rows, int f
         }
 }
 
-/* Everything of a tile of rows of one head; dq may alias dy, so it is stored when dy is done with. */
+/* Everything of a tile of rows of one head; dq may alias dy, so it is stored when dy is done with.
+ */
 static void bwd_rows(const bwd *f, shape s, int b, int h, int t, int rows)
 {
     int seen = cpu_seq(f->a->seq, b).start + t + rows;

@@ -1,8 +1,8 @@
 /* cpu - the back end for any CPU: C with vector types, one build of it an instruction set
  *
- * The Makefile compiles every kernel file once for each variant (base, avx2, avx512), device.c once.
- * Bits never depend on the number of threads.  A row of linear_fwd, norm_fwd, rope_fwd, attention_fwd
- * and the activations has the same bits in any batch. */
+ * The Makefile compiles every kernel file once for each variant (base, avx2, avx512), device.c
+ * once. Bits never depend on the number of threads.  A row of linear_fwd, norm_fwd, rope_fwd,
+ * attention_fwd and the activations has the same bits in any batch. */
 #ifndef MS_OPS_CPU_CPU_H
 #define MS_OPS_CPU_CPU_H
 
@@ -21,7 +21,7 @@ enum { MS_CPU_WORK_BYTES = 4 << 20 };
 /* The device as kernels see it. */
 typedef struct {
     ms_device device;
-    char *work;          /* threads * MS_CPU_WORK_BYTES */
+    char *work; /* threads * MS_CPU_WORK_BYTES */
 } ms_cpu;
 
 #endif

@@ -119,7 +119,8 @@ static ms_status open_variant(ms_device **out, int v, const ms_device_options *o
     s = ms_pool_new(&c->device.pool, o ? o->threads : 0, err);
     if (!s) {
         c->work = zeroed((size_t)ms_pool_threads(c->device.pool) * MS_CPU_WORK_BYTES);
-        if (!c->work) s = ms_fail(err, MS_MEMORY, "out of memory for the threads of the CPU back end");
+        if (!c->work)
+            s = ms_fail(err, MS_MEMORY, "out of memory for the threads of the CPU back end");
     }
     if (s) {
         cpu_close(&c->device);
@@ -129,7 +130,8 @@ static ms_status open_variant(ms_device **out, int v, const ms_device_options *o
     return MS_OK;
 }
 
-ms_status ms_cpu_open(ms_device **out, const char *variant, const ms_device_options *o, ms_error *err)
+ms_status ms_cpu_open(ms_device **out, const char *variant, const ms_device_options *o,
+                      ms_error *err)
 {
     for (int v = 0; v < VARIANTS; v++) {
         if (variant && strcmp(variant, variants[v].name) != 0) continue;

@@ -1,6 +1,7 @@
 /* kernel - what the files of this folder share: names of a variant, parallel regions, rows; private
  *
- * Each file is compiled once a variant: CPU(linear_fwd) is ms_cpu_linear_fwd_avx2 in that of avx2. */
+ * Each file is compiled once a variant: CPU(linear_fwd) is ms_cpu_linear_fwd_avx2 in that of avx2.
+ */
 #ifndef MS_OPS_CPU_KERNEL_H
 #define MS_OPS_CPU_KERNEL_H
 
@@ -10,8 +11,8 @@
 #include "ops/ops.h"
 
 #define CPU_JOIN_(name, variant) ms_cpu_##name##_##variant
-#define CPU_JOIN(name, variant) CPU_JOIN_(name, variant)
-#define CPU(name) CPU_JOIN(name, MS_CPU_VARIANT)
+#define CPU_JOIN(name, variant)  CPU_JOIN_(name, variant)
+#define CPU(name)                CPU_JOIN(name, MS_CPU_VARIANT)
 
 extern const ms_ops_table CPU(ops);
 
@@ -77,8 +78,7 @@ static inline cpu_drop cpu_drop_of(const ms_queue *q, ms_drop d)
 static inline void cpu_drop_mask(const cpu_drop *d, uint32_t row, int first, int n, float *mask)
 {
     for (int i = 0; i < n; i += 4) {
-        ms_philox_block b =
-            ms_philox(d->key, (uint32_t)(first + i) / 4, row, d->site, d->counter);
+        ms_philox_block b = ms_philox(d->key, (uint32_t)(first + i) / 4, row, d->site, d->counter);
 
         for (int j = 0; j < 4 && i + j < n; j++)
             mask[i + j] = b.word[j] >= d->threshold ? d->scale : 0;
@@ -94,8 +94,8 @@ void CPU(act_row)(ms_act act, float *y, const float *u, int F);
 /* du = act'(u) * dy */
 void CPU(act_back_row)(ms_act act, float *du, const float *dy, const float *u, int F);
 
-/* linear.c: out[i * out_stride + j] = x[i] . w[j] for m rows of x and n of w, D long; every element by
- * the same order of additions. */
+/* linear.c: out[i * out_stride + j] = x[i] . w[j] for m rows of x and n of w, D long; every element
+ * by the same order of additions. */
 void CPU(dot_tile)(float *out, size_t out_stride, const float *x, size_t x_stride, int m,
                    const float *w, size_t w_stride, int n, int D);
 

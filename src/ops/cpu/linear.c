@@ -1,8 +1,8 @@
 /* linear - the three products of a linear map
  *
- * Forward, y = x w^T: both operands are contiguous along I, so a tile of rows of x by rows of w keeps
- * one vector of partial sums an element and folds them at the end (dot_tile).  Every element is summed
- * in the same order whatever the tile, so the bits of a row do not depend on the batch.
+ * Forward, y = x w^T: both operands are contiguous along I, so a tile of rows of x by rows of w
+ * keeps one vector of partial sums an element and folds them at the end (dot_tile).  Every element
+ * is summed in the same order whatever the tile, so the bits of a row do not depend on the batch.
  * Backward, dx = dy w and dw = dy^T x: a tile of C keeps rows by columns in registers and takes the
  * inner dimension one by one (gemm_tile); B is packed into panels of PANEL columns. */
 #include "ops/cpu/kernel.h"
@@ -11,13 +11,13 @@
 
 /* -- y = x w^T ------------------------------------------------------------------------------- */
 
-/* Rows of x by rows of w in a tile: as many accumulators as the registers hold, in whole vectors. */
+/* Rows of x by rows of w in a tile: as many accumulators as the registers hold, in whole vectors.
+ */
 enum { TILE_M = VF_BYTES == 64 ? 4 : 2, TILE_N = 4, TILE = TILE_M * TILE_N };
 
 /* One tile of m rows (at most TILE_M, a constant at each call) by TILE_N. */
-static inline __attribute__((always_inline)) void tile_sums(vf sum[TILE], const float *x, size_t xs,
-                                                            const int m, const float *w, size_t ws,
-                                                            int D)
+static inline __attribute__((always_inline)) void
+tile_sums(vf sum[TILE], const float *x, size_t xs, const int m, const float *w, size_t ws, int D)
 {
     vf acc[TILE_M][TILE_N] = {{{0}}};
     int d = 0;
@@ -94,7 +94,7 @@ enum { W_BLOCK_BYTES = 256 << 10 }; /* rows of w that stay in the L2 cache meanw
 
 typedef struct {
     const ms_linear_fwd_args *a;
-    ms_tensor u;    /* where x w^T + b goes: u, work or y */
+    ms_tensor u; /* where x w^T + b goes: u, work or y */
     ms_pool *pool;
 } fwd;
 
@@ -109,8 +109,9 @@ static void fwd_block(const fwd *f, int row, int rows, int out, int outs)
     for (int o = out; o < out + outs; o += step) {
         int n = out + outs - o < step ? out + outs - o : step;
 
-        CPU(dot_tile)(cpu_row(f->u, row) + o, (size_t)O, cpu_row(a->x, row), (size_t)I, rows,
-                      cpu_row(a->w, o), (size_t)I, n, I);
+        CPU(dot_tile)
+        (cpu_row(f->u, row) + o, (size_t)O, cpu_row(a->x, row), (size_t)I, rows, cpu_row(a->w, o),
+         (size_t)I, n, I);
         for (int i = 0; b && i < rows; i++) {
             float *u = cpu_row(f->u, row + i);
 
@@ -154,8 +155,10 @@ void CPU(linear_fwd)(ms_queue *q, const ms_linear_fwd_args *a)
 /* -- C (+)= A B ------------------------------------------------------------------------------ */
 
 enum {
-    ROWS = VF_BYTES == 64 ? 6 : VF_BYTES == 32 ? 6 : 4, /* of a tile of C */
-    VECTORS = VF_BYTES == 64 ? 4 : 2,                   /* of a row of the tile */
+    ROWS = VF_BYTES == 64   ? 6
+           : VF_BYTES == 32 ? 6
+                            : 4,      /* of a tile of C */
+    VECTORS = VF_BYTES == 64 ? 4 : 2, /* of a row of the tile */
     PANEL = VECTORS * VF,
     DEPTH = 256 /* of the inner dimension at a time: a panel of B fits the L1 and L2 caches */
 };
@@ -169,7 +172,7 @@ typedef struct {
     size_t b_row;
     float *C;
     size_t c_row;
-    bool add;       /* C += */
+    bool add; /* C += */
 } product;
 
 /* acc = A rows times a packed panel; missing rows repeat the last one. */
@@ -377,15 +380,31 @@ void CPU(linear_bwd)(ms_queue *q, const ms_linear_bwd_args *a)
         int I = a->w.dim[1];
         ms_tensor to = a->act == MS_ACT_SWIGLU ? a->work : a->dx;
 
-        f.dx = (product){.M = N, .J = I, .K = O, .A = a->dy.data, .a_row = (size_t)O, .a_inner = 1,
-                         .B = a->w.data, .b_row = (size_t)I, .C = to.data, .c_row = (size_t)I,
+        f.dx = (product){.M = N,
+                         .J = I,
+                         .K = O,
+                         .A = a->dy.data,
+                         .a_row = (size_t)O,
+                         .a_inner = 1,
+                         .B = a->w.data,
+                         .b_row = (size_t)I,
+                         .C = to.data,
+                         .c_row = (size_t)I,
                          .add = a->accumulate};
     }
     if (ms_present(a->dw)) {
         int I = a->x.dim[1];
 
-        f.dw = (product){.M = O, .J = I, .K = N, .A = a->dy.data, .a_row = 1, .a_inner = (size_t)O,
-                         .B = a->x.data, .b_row = (size_t)I, .C = a->dw.data, .c_row = (size_t)I,
+        f.dw = (product){.M = O,
+                         .J = I,
+                         .K = N,
+                         .A = a->dy.data,
+                         .a_row = 1,
+                         .a_inner = (size_t)O,
+                         .B = a->x.data,
+                         .b_row = (size_t)I,
+                         .C = a->dw.data,
+                         .c_row = (size_t)I,
                          .add = true};
     }
     if (!fits(q, &f)) return;

@@ -61,9 +61,9 @@ static void fwd_region(void *arg, int thread, int threads)
     size_t first, last;
 
     ms_share((size_t)a->x.dim[0], 1, thread, threads, &first, &last);
-    for (size_t n = first; n < last; n++)
-        CPU(norm_row)(cpu_row(a->y, (int)n), cpu_row(a->stat, (int)n), cpu_row(a->x, (int)n),
-                      a->w.data, a->b.data, a->x.dim[1], (float)a->eps, a->rms);
+    for (size_t n = first; n < last; n++) CPU(norm_row)
+    (cpu_row(a->y, (int)n), cpu_row(a->stat, (int)n), cpu_row(a->x, (int)n), a->w.data, a->b.data,
+     a->x.dim[1], (float)a->eps, a->rms);
 }
 
 void CPU(norm_fwd)(ms_queue *q, const ms_norm_fwd_args *a)
@@ -108,8 +108,8 @@ static void add_fwd_region(void *arg, int thread, int threads)
         float *r = cpu_row(a->r, n);
 
         add_row(&f->drop, n, r, cpu_row(a->x, n), cpu_row(a->f, n), C);
-        CPU(norm_row)(cpu_row(a->y, n), cpu_row(a->stat, n), r, a->w.data, a->b.data, C,
-                      (float)a->eps, a->rms);
+        CPU(norm_row)
+        (cpu_row(a->y, n), cpu_row(a->stat, n), r, a->w.data, a->b.data, C, (float)a->eps, a->rms);
     }
 }
 
@@ -184,7 +184,7 @@ static void bwd_row(const ms_norm_bwd_args *a, int n)
 
 typedef struct {
     ms_norm_bwd_args a;
-    ms_tensor df;      /* absent: no dropout behind */
+    ms_tensor df; /* absent: no dropout behind */
     cpu_drop drop;
     ms_pool *pool;
 } bwd;
@@ -230,8 +230,15 @@ void CPU(norm_bwd)(ms_queue *q, const ms_norm_bwd_args *a)
 
 void CPU(add_norm_bwd)(ms_queue *q, const ms_add_norm_bwd_args *a)
 {
-    bwd f = {.a = {.dx = a->dr, .dw = a->dw, .db = a->db, .dy = a->dy, .x = a->r, .stat = a->stat,
-                   .w = a->w, .rms = a->rms, .accumulate = a->accumulate},
+    bwd f = {.a = {.dx = a->dr,
+                   .dw = a->dw,
+                   .db = a->db,
+                   .dy = a->dy,
+                   .x = a->r,
+                   .stat = a->stat,
+                   .w = a->w,
+                   .rms = a->rms,
+                   .accumulate = a->accumulate},
              .df = a->df,
              .drop = cpu_drop_of(q, a->drop),
              .pool = q->device->pool};

@@ -27,7 +27,7 @@ enum { CHUNK = 4096 }; /* floats of a partial sum: the order does not depend on 
 
 typedef struct {
     const ms_global_norm_args *a;
-    double *part;      /* one a chunk group */
+    double *part; /* one a chunk group */
     size_t groups, group_chunks;
 } norm_job;
 

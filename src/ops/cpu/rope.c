@@ -27,7 +27,8 @@ static float *cache_row(ms_tensor cache, int b, int head, int position)
 /* -- forward --------------------------------------------------------------------------------- */
 
 /* y = rotation of x * rstd * w; w and rot may be NULL */
-static void head_fwd(shape s, float *y, const float *x, float rstd, const float *w, const float *rot)
+static void head_fwd(shape s, float *y, const float *x, float rstd, const float *w,
+                     const float *rot)
 {
     for (int i = 0; i < s.D; i++) y[i] = w ? x[i] * rstd * w[i] : x[i] * rstd;
     for (int j = 0; j < s.R; j++) {
@@ -83,7 +84,8 @@ static void fwd_region(void *arg, int thread, int threads)
             continue;
         }
         memset(cpu_row(a->q, n), 0, (size_t)(s.H * s.D) * sizeof(float));
-        if (ms_present(a->stat)) memset(cpu_row(a->stat, n), 0, (size_t)(s.H + s.K) * sizeof(float));
+        if (ms_present(a->stat))
+            memset(cpu_row(a->stat, n), 0, (size_t)(s.H + s.K) * sizeof(float));
     }
 }
 
@@ -141,7 +143,8 @@ static bool valid(const ms_rope_bwd_args *a, shape s, int n)
     return n % s.T < cpu_seq(a->seq, n / s.T).length;
 }
 
-/* dqw and dkw: columns [first, last) of D, all rows and heads in order, by partial sums of a row. */
+/* dqw and dkw: columns [first, last) of D, all rows and heads in order, by partial sums of a row.
+ */
 static void weight_columns(const ms_rope_bwd_args *a, shape s, size_t first, size_t last)
 {
     float *dqw = a->dqw.data, *dkw = a->dkw.data;
@@ -153,7 +156,8 @@ static void weight_columns(const ms_rope_bwd_args *a, shape s, size_t first, siz
 
             for (int h = 0; h < s.H + s.K; h++) {
                 size_t at = (size_t)h * (size_t)s.D + i;
-                float term = cpu_row(a->dqkv, n)[at] * cpu_row(a->qkv, n)[at] * cpu_row(a->stat, n)[h];
+                float term =
+                    cpu_row(a->dqkv, n)[at] * cpu_row(a->qkv, n)[at] * cpu_row(a->stat, n)[h];
 
                 if (h < s.H)
                     sum_q += term;

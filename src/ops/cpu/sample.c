@@ -1,7 +1,7 @@
 /* sample - a token from logits: temperature, top-k, top-p, min-p
  *
- * The tokens that are kept are a prefix of the order by falling probability.  That order is taken from a
- * heap one by one, so a row costs O(V + kept log V). */
+ * The tokens that are kept are a prefix of the order by falling probability.  That order is taken
+ * from a heap one by one, so a row costs O(V + kept log V). */
 #include "ops/cpu/kernel.h"
 
 #include "base/rng.h"
@@ -9,8 +9,8 @@
 #include <math.h>
 
 typedef struct {
-    int32_t *rank;      /* (V): a heap of those left in front, those taken at the end, backwards */
-    const float *prob;  /* (V) by id */
+    int32_t *rank;     /* (V): a heap of those left in front, those taken at the end, backwards */
+    const float *prob; /* (V) by id */
     int left, V;
 } heap;
 
@@ -132,7 +132,8 @@ static void region(void *arg, int thread, int threads)
 {
     const ms_sample_args *a = arg;
 
-    for (int b = thread; b < a->z.dim[0]; b += threads) ((int32_t *)a->id.data)[b] = sample_row(a, b);
+    for (int b = thread; b < a->z.dim[0]; b += threads)
+        ((int32_t *)a->id.data)[b] = sample_row(a, b);
 }
 
 void CPU(sample)(ms_queue *q, const ms_sample_args *a)

@@ -1,7 +1,7 @@
 /* simd - vectors of floats by the extension that gcc and clang share, and functions on them
  *
- * The width follows the instruction set this file is compiled for.  The one place of the project that
- * leaves standard C. */
+ * The width follows the instruction set this file is compiled for.  The one place of the project
+ * that leaves standard C. */
 #ifndef MS_OPS_CPU_SIMD_H
 #define MS_OPS_CPU_SIMD_H
 
@@ -85,7 +85,8 @@ static inline float vf_highest(vf v)
     return most;
 }
 
-/* The sums of VF vectors as one vector, each by the tree of vf_sum: neighbours are folded together. */
+/* The sums of VF vectors as one vector, each by the tree of vf_sum: neighbours are folded together.
+ */
 #define FOLD(a, b, lo, hi) (__builtin_shufflevector(a, b, lo) + __builtin_shufflevector(a, b, hi))
 #if VF_BYTES == 64
 #define LO8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
