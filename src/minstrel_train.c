@@ -67,16 +67,25 @@ static ms_status inner_options(const minstrel_train_options *t, ms_train_options
     o->resume = t->resume != 0;
     o->seed = t->seed;
     o->sample_prompt = t->sample_prompt;
-#define COPY(name) o->name = t->name;
-    COPY(steps)
-    COPY(batch)
-    COPY(accumulate)
-    COPY(lr)
-    COPY(min_lr)
-    COPY(warmup) COPY(decay) COPY(weight_decay) COPY(beta1) COPY(beta2) COPY(eps) COPY(clip)
-        COPY(dropout) COPY(recompute) COPY(eval_every) COPY(save_every) COPY(sample_every)
-            COPY(keep) if (t->schedule)
-    {
+    o->steps = t->steps;
+    o->batch = t->batch;
+    o->accumulate = t->accumulate;
+    o->lr = t->lr;
+    o->min_lr = t->min_lr;
+    o->warmup = t->warmup;
+    o->decay = t->decay;
+    o->weight_decay = t->weight_decay;
+    o->beta1 = t->beta1;
+    o->beta2 = t->beta2;
+    o->eps = t->eps;
+    o->clip = t->clip;
+    o->dropout = t->dropout;
+    o->recompute = t->recompute;
+    o->eval_every = t->eval_every;
+    o->save_every = t->save_every;
+    o->sample_every = t->sample_every;
+    o->keep = t->keep;
+    if (t->schedule) {
         MS_TRY(ms_schedule_find(t->schedule, &schedule, err));
         o->schedule = (int)schedule;
     }

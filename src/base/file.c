@@ -109,7 +109,7 @@ struct ms_writer {
     int fd;
     int failed; /* errno of the first failed write; 0: none */
     size_t buffered;
-    char path[PATH_MAX], temp[PATH_MAX];
+    char path[PATH_MAX], temp[PATH_MAX + 16];
     char buffer[1 << 16];
 };
 
