@@ -19,9 +19,11 @@ enum { TILE_M = VF_BYTES == 64 ? 4 : 2, TILE_N = 4, TILE = TILE_M * TILE_N };
 static inline __attribute__((always_inline)) void
 tile_sums(vf sum[TILE], const float *x, size_t xs, const int m, const float *w, size_t ws, int D)
 {
-    vf acc[TILE_M][TILE_N] = {{{0}}};
+    vf acc[TILE_M][TILE_N];
     int d = 0;
 
+    for (int i = 0; i < m; i++)
+        for (int j = 0; j < TILE_N; j++) acc[i][j] = vf_all(0);
     for (; d + VF <= D; d += VF) {
         vf b[TILE_N];
 
@@ -41,7 +43,7 @@ tile_sums(vf sum[TILE], const float *x, size_t xs, const int m, const float *w, 
         }
     for (int i = 0; i < m; i++)
         for (int j = 0; j < TILE_N; j++) sum[i * TILE_N + j] = acc[i][j];
-    for (int i = m * TILE_N; i < TILE; i++) sum[i] = (vf){0};
+    for (int i = m * TILE_N; i < TILE; i++) sum[i] = vf_all(0);
 }
 
 /* Folds a tile's sums and stores n columns of m rows. */
@@ -90,7 +92,7 @@ void CPU(dot_tile)(float *out, size_t out_stride, const float *x, size_t x_strid
 
 /* -- forward --------------------------------------------------------------------------------- */
 
-enum { W_BLOCK_BYTES = 256 << 10 }; /* rows of w that stay in the L2 cache meanwhile */
+enum { W_BLOCK_BYTES = 32 << 10 }; /* rows of w that stay in the L1 cache meanwhile */
 
 typedef struct {
     const ms_linear_fwd_args *a;
@@ -155,12 +157,11 @@ void CPU(linear_fwd)(ms_queue *q, const ms_linear_fwd_args *a)
 /* -- C (+)= A B ------------------------------------------------------------------------------ */
 
 enum {
-    ROWS = VF_BYTES == 64   ? 6
-           : VF_BYTES == 32 ? 6
-                            : 4,      /* of a tile of C */
+    ROWS = VF_BYTES == 16 ? 4 : 6,    /* of a tile of C */
     VECTORS = VF_BYTES == 64 ? 4 : 2, /* of a row of the tile */
     PANEL = VECTORS * VF,
-    DEPTH = 256 /* of the inner dimension at a time: a panel of B fits the L1 and L2 caches */
+    DEPTH = 128,      /* of the inner dimension at a time: a panel of B stays in the L1 cache */
+    BLOCK = 16 * ROWS /* rows of C at a time when A is packed */
 };
 
 /* A (M, K) by element strides, B (K, J) with row stride, C (M, J) with row stride. */
@@ -175,36 +176,33 @@ typedef struct {
     bool add; /* C += */
 } product;
 
-/* acc = A rows times a packed panel; missing rows repeat the last one. */
-static inline void gemm_tile(vf acc[ROWS][VECTORS], const product *p, int row, int k, int depth,
-                             const float *panel)
+/* acc = ROWS rows of A, `rows` of which exist (the last is taken again), times a packed panel. */
+static inline void gemm_tile(vf acc[ROWS][VECTORS], const float *a, size_t a_row, size_t a_inner,
+                             int rows, int depth, const float *panel)
 {
     const float *A[ROWS];
-    vf c[ROWS][VECTORS] = {{{0}}};
+    vf c[ROWS][VECTORS];
 
-    for (int i = 0; i < ROWS; i++) {
-        int r = row + i < p->M ? row + i : p->M - 1;
-
-        A[i] = p->A + (size_t)r * p->a_row + (size_t)k * p->a_inner;
-    }
+    for (int i = 0; i < ROWS; i++) A[i] = a + (size_t)(i < rows ? i : rows - 1) * a_row;
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < VECTORS; j++) c[i][j] = vf_all(0);
     for (int d = 0; d < depth; d++) {
         vf b[VECTORS];
 
         for (int j = 0; j < VECTORS; j++) b[j] = vf_load(panel + d * PANEL + j * VF);
         for (int i = 0; i < ROWS; i++) {
-            float a = A[i][(size_t)d * p->a_inner];
+            float x = A[i][(size_t)d * a_inner];
 
-            for (int j = 0; j < VECTORS; j++) c[i][j] += a * b[j];
+            for (int j = 0; j < VECTORS; j++) c[i][j] += x * b[j];
         }
     }
     for (int i = 0; i < ROWS; i++)
         for (int j = 0; j < VECTORS; j++) acc[i][j] = c[i][j];
 }
 
-static void store_tile(const product *p, vf acc[ROWS][VECTORS], int row, int column, bool add)
+static void store_tile(const product *p, vf acc[ROWS][VECTORS], int row, int rows, int column,
+                       bool add)
 {
-    int rows = p->M - row < ROWS ? p->M - row : ROWS;
-
     for (int i = 0; i < rows; i++)
         for (int j = 0; j < VECTORS; j++) {
             int at = column + j * VF, m = p->J - at < VF ? p->J - at : VF;
@@ -231,21 +229,51 @@ static void pack(float *panel, const product *p, int k, int depth, int column)
     }
 }
 
-/* Rows [first, last) of C; panel has room for DEPTH * PANEL floats. */
-static void gemm_rows(const product *p, int first, int last, float *panel)
+/* Rows of A with a strided inner dimension, as tiles of ROWS side by side: (tile, depth, ROWS). */
+static void pack_rows(float *to, const product *p, int row, int rows, int k, int depth)
 {
+    for (int r = 0; r < rows; r += ROWS, to += depth * ROWS) {
+        int m = rows - r < ROWS ? rows - r : ROWS;
+        const float *from = p->A + (size_t)(row + r) * p->a_row + (size_t)k * p->a_inner;
+
+        for (int d = 0; d < depth; d++)
+            for (int i = 0; i < m; i++)
+                to[d * ROWS + i] = from[(size_t)d * p->a_inner + (size_t)i * p->a_row];
+    }
+}
+
+/* Rows row .. row+rows of C by one panel of B. */
+static void gemm_panel(const product *p, int row, int rows, int k, int depth, int column,
+                       const float *panel, const float *packed)
+{
+    for (int r = 0; r < rows; r += ROWS) {
+        int m = rows - r < ROWS ? rows - r : ROWS;
+        vf acc[ROWS][VECTORS];
+
+        if (packed)
+            gemm_tile(acc, packed + r * depth, 1, ROWS, m, depth, panel);
+        else
+            gemm_tile(acc, p->A + (size_t)(row + r) * p->a_row + k, p->a_row, 1, m, depth, panel);
+        store_tile(p, acc, row + r, m, column, p->add || k > 0);
+    }
+}
+
+/* Rows [first, last) of C; work has room for DEPTH * (PANEL + BLOCK) floats. */
+static void gemm_rows(const product *p, int first, int last, float *work)
+{
+    float *panel = work, *packed = p->a_inner == 1 ? NULL : work + DEPTH * PANEL;
+    int block = packed ? BLOCK : last - first;
+
     for (int k = 0; k < p->K; k += DEPTH) {
         int depth = p->K - k < DEPTH ? p->K - k : DEPTH;
 
-        for (int column = 0; column < p->J; column += PANEL) {
-            pack(panel, p, k, depth, column);
-            for (int row = first; row < last; row += ROWS) {
-                vf acc[ROWS][VECTORS];
-                product part = *p;
+        for (int row = first; row < last; row += block) {
+            int rows = last - row < block ? last - row : block;
 
-                part.M = last; /* rows past a thread's share belong to another */
-                gemm_tile(acc, &part, row, k, depth, panel);
-                store_tile(&part, acc, row, column, p->add || k > 0);
+            if (packed) pack_rows(packed, p, row, rows, k, depth);
+            for (int column = 0; column < p->J; column += PANEL) {
+                pack(panel, p, k, depth, column);
+                gemm_panel(p, row, rows, k, depth, column, panel, packed);
             }
         }
     }
@@ -262,18 +290,19 @@ typedef struct {
 /* db += column sums, by partial sums of some rows. */
 static void bias_columns(const ms_linear_bwd_args *a, size_t first, size_t last)
 {
-    enum { CHUNK = 32, COLUMNS = 64 };
+    enum { CHUNK = 32 };
     float *db = a->db.data;
     int N = a->dy.dim[0];
 
-    for (size_t o = first; o < last; o += COLUMNS)
+    for (size_t o = first; o < last; o += VF)
         for (int n = 0; n < N; n += CHUNK) {
-            float sum[COLUMNS] = {0};
-            size_t m = last - o < COLUMNS ? last - o : COLUMNS;
+            int m = last - o < VF ? (int)(last - o) : VF;
+            vf sum = vf_all(0);
 
             for (int i = n; i < N && i < n + CHUNK; i++)
-                for (size_t j = 0; j < m; j++) sum[j] += cpu_row(a->dy, i)[o + j];
-            for (size_t j = 0; j < m; j++) db[o + j] += sum[j];
+                sum += m == VF ? vf_load(cpu_row(a->dy, i) + o)
+                               : vf_load_part(cpu_row(a->dy, i) + o, m);
+            vf_store_part(db + o, vf_load_part(db + o, m) + sum, m);
         }
 }
 
@@ -312,18 +341,18 @@ static void dx_over_u(const bwd *f, size_t first, size_t last, float *panel)
 
         pack(panel, p, 0, p->K, column);
         for (int row = (int)first; row < (int)last; row += ROWS) {
+            const float *A = p->A + (size_t)row * p->a_row;
+            int rows = (int)last - row < ROWS ? (int)last - row : ROWS;
             vf acc[ROWS][VECTORS];
-            product part = *p;
 
-            part.M = (int)last;
-            gemm_tile(acc, &part, row, 0, p->K < DEPTH ? p->K : DEPTH, panel);
+            gemm_tile(acc, A, p->a_row, 1, rows, p->K < DEPTH ? p->K : DEPTH, panel);
             memcpy(tile, acc, sizeof acc);
             for (int k = DEPTH; k < p->K; k += DEPTH) { /* sums as gemm_rows makes them */
-                gemm_tile(acc, &part, row, k, p->K - k < DEPTH ? p->K - k : DEPTH,
+                gemm_tile(acc, A + k, p->a_row, 1, rows, p->K - k < DEPTH ? p->K - k : DEPTH,
                           panel + (size_t)k * PANEL);
                 add_tile(tile, acc);
             }
-            for (int i = 0; i < ROWS && row + i < part.M; i++) {
+            for (int i = 0; i < rows; i++) {
                 float *dx = p->C + (size_t)(row + i) * p->c_row + column;
 
                 CPU(act_back_row)(f->a->act, dx, tile + i * PANEL, dx, m);
