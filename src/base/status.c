@@ -14,6 +14,21 @@ static void fill(ms_error *err, ms_status status, const char *path, int64_t offs
     snprintf(err->path, sizeof err->path, "%s", path ? path : "");
 }
 
+/* Text of a file or a user may end up in a message: it must not end the line, nor reach a terminal
+ * as a command. */
+static void make_printable(char *text)
+{
+    for (unsigned char *c = (unsigned char *)text; *c; c++)
+        if (*c < ' ' || *c == 0x7f) *c = '?';
+}
+
+static void format_message(ms_error *err, const char *format, va_list list)
+{
+    vsnprintf(err->message, sizeof err->message, format, list);
+    make_printable(err->message);
+    make_printable(err->path);
+}
+
 ms_status ms_fail(ms_error *err, ms_status status, const char *format, ...)
 {
     va_list list;
@@ -21,7 +36,7 @@ ms_status ms_fail(ms_error *err, ms_status status, const char *format, ...)
     if (!err) return status;
     fill(err, status, NULL, -1);
     va_start(list, format);
-    vsnprintf(err->message, sizeof err->message, format, list);
+    format_message(err, format, list);
     va_end(list);
     return status;
 }
@@ -34,7 +49,7 @@ ms_status ms_fail_at(ms_error *err, ms_status status, const char *path, int64_t 
     if (!err) return status;
     fill(err, status, path, offset);
     va_start(list, format);
-    vsnprintf(err->message, sizeof err->message, format, list);
+    format_message(err, format, list);
     va_end(list);
     return status;
 }

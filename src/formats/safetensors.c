@@ -1,7 +1,8 @@
 /* safetensors - checks a header against the bytes that are there, streams tensors out */
 #include "formats/safetensors.h"
 
-#include <cJSON.h>
+#include "base/json.h"
+
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -187,6 +188,15 @@ static ms_status check_layout(ms_safetensors *s, const uint8_t *data, size_t siz
     return MS_OK;
 }
 
+static ms_status read_json(ms_safetensors *s, const char *text, size_t length, ms_error *err)
+{
+    ms_status status = ms_json_parse(&s->header, text, length, s->path, err);
+
+    if (status == MS_FORMAT)
+        return ms_fail_at(err, MS_FORMAT, s->path, LENGTH_BYTES, "the header is not valid JSON");
+    return status;
+}
+
 static ms_status read_header(ms_safetensors *s, ms_error *err)
 {
     const uint8_t *p = s->map.data;
@@ -203,9 +213,7 @@ static ms_status read_header(ms_safetensors *s, ms_error *err)
                           (unsigned long long)length, size);
     if (length == 0 || p[LENGTH_BYTES] != '{')
         return ms_fail_at(err, MS_FORMAT, s->path, LENGTH_BYTES, "the header is not a JSON object");
-    s->header = cJSON_ParseWithLength((const char *)p + LENGTH_BYTES, (size_t)length);
-    if (!cJSON_IsObject(s->header))
-        return ms_fail_at(err, MS_FORMAT, s->path, LENGTH_BYTES, "the header is not valid JSON");
+    MS_TRY(read_json(s, (const char *)p + LENGTH_BYTES, (size_t)length, err));
     items = (size_t)cJSON_GetArraySize(s->header);
     if (items > TENSORS_MAX)
         return ms_fail_at(err, MS_FORMAT, s->path, LENGTH_BYTES, "%zu tensors are more than %d",
@@ -303,29 +311,28 @@ static const char *dtype_text(ms_dtype dtype)
 /* The header as JSON text, from cJSON; NULL when memory is out. */
 static char *header_text(const ms_st_entry *entry, int count, const char *const *metadata)
 {
-    cJSON *header = cJSON_CreateObject();
+    ms_json json, *j = &json;
     size_t at = 0;
-    char *text;
 
+    ms_json_begin(j);
     if (metadata) {
-        cJSON *all = cJSON_AddObjectToObject(header, "__metadata__");
+        cJSON *all = ms_json_add_object(j, j->root, "__metadata__");
 
-        for (int i = 0; metadata[i]; i += 2)
-            cJSON_AddStringToObject(all, metadata[i], metadata[i + 1]);
+        for (int i = 0; metadata[i]; i += 2) ms_json_add_text(j, all, metadata[i], metadata[i + 1]);
     }
     for (int i = 0; i < count; i++) {
         const ms_st_entry *e = &entry[i];
-        double span[2] = {(double)at, (double)(at + e->size_bytes)};
-        cJSON *o = cJSON_AddObjectToObject(header, e->name);
+        cJSON *o = ms_json_add_object(j, j->root, e->name), *shape, *offsets;
 
-        cJSON_AddStringToObject(o, "dtype", dtype_text(e->dtype));
-        cJSON_AddItemToObject(o, "shape", cJSON_CreateIntArray(e->dim, e->rank));
-        cJSON_AddItemToObject(o, "data_offsets", cJSON_CreateDoubleArray(span, 2));
+        ms_json_add_text(j, o, "dtype", dtype_text(e->dtype));
+        shape = ms_json_add_array(j, o, "shape");
+        for (int d = 0; d < e->rank; d++) ms_json_add_number(j, shape, NULL, e->dim[d]);
+        offsets = ms_json_add_array(j, o, "data_offsets");
+        ms_json_add_number(j, offsets, NULL, (double)at);
         at += e->size_bytes;
+        ms_json_add_number(j, offsets, NULL, (double)at);
     }
-    text = cJSON_PrintUnformatted(header);
-    cJSON_Delete(header);
-    return text;
+    return ms_json_end(j, false);
 }
 
 static void write_header(ms_writer *w, const char *text)

@@ -2,6 +2,8 @@
  *
  *   PARENT/.tmp-step-000500/   files are written here, each synced, then the folder
  *   PARENT/step-000500/        renamed to this; PARENT synced
+ *   PARENT/step-000500.new/    or to this where there is one of the same step: that is removed, and
+ *                              this gets its name
  * At every instant the last complete snapshot is intact, whatever is killed. */
 #ifndef MS_FORMATS_SNAPSHOT_H
 #define MS_FORMATS_SNAPSHOT_H

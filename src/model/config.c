@@ -23,11 +23,19 @@ ms_status ms_config_check(const ms_config *c, ms_error *err)
     MS_TRY(check_range("width", c->width, 1, DIM_MAX, err));
     MS_TRY(check_range("heads", c->heads, 1, 4096, err));
     MS_TRY(check_range("kv_heads", c->kv_heads, 1, c->heads, err));
-    MS_TRY(check_range("head_dim", c->head_dim, 1, 1024, err));
     MS_TRY(check_range("ffn", c->ffn, 1, DIM_MAX, err));
     if (c->heads % c->kv_heads)
         return ms_fail(err, MS_INPUT, "kv_heads: %d does not divide the %d heads", c->kv_heads,
                        c->heads);
+    if (c->head_dim == 0)
+        return ms_fail(err, MS_INPUT, "heads: %d do not divide the width of %d", c->heads,
+                       c->width);
+    MS_TRY(check_range("head_dim", c->head_dim, 1, 1024, err));
+    if (!strcmp(c->arch, "gpt2") && (c->kv_heads != c->heads || c->head_dim * c->heads != c->width))
+        return ms_fail(err, MS_INPUT,
+                       "heads: gpt2 divides its width evenly among heads of their own keys; got "
+                       "width %d, %d heads of %d, %d of keys",
+                       c->width, c->heads, c->head_dim, c->kv_heads);
     if (c->positions == MS_POS_ROTARY && c->head_dim % 2)
         return ms_fail(err, MS_INPUT, "head_dim: rotary positions need an even one, got %d",
                        c->head_dim);
@@ -83,7 +91,8 @@ static int derived_ffn(const ms_config *c)
 void ms_config_derive(ms_config *c)
 {
     if (c->kv_heads == 0) c->kv_heads = c->heads;
-    if (c->head_dim == 0 && c->heads > 0) c->head_dim = c->width / c->heads;
+    if (c->head_dim == 0 && c->heads > 0 && c->width % c->heads == 0)
+        c->head_dim = c->width / c->heads;
     if (c->ffn == 0) c->ffn = derived_ffn(c);
     c->embed_scale = c->positions == MS_POS_SINUSOIDAL ? sqrt(c->width) : 1;
 }

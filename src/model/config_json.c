@@ -6,8 +6,8 @@
 #include "model/arch.h"
 
 #include "base/file.h"
+#include "base/json.h"
 
-#include <cJSON.h>
 #include <float.h>
 #include <limits.h>
 #include <math.h>
@@ -29,9 +29,7 @@ typedef struct {
 
 static const cJSON *find(const reader *r, const char *key)
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(r->root, key);
-
-    return cJSON_IsNull(item) ? NULL : item;
+    return ms_json_get(r->root, key);
 }
 
 static void wrong_type(reader *r, const char *key, const char *expected)
@@ -243,16 +241,13 @@ static void read_config(reader *r, ms_config *c)
 ms_status ms_config_parse(ms_config *out, const char *json, size_t size_bytes, const char *path,
                           ms_error *err)
 {
-    const char *end = NULL;
     ms_config c = {{0}, .layers = 0};
-    cJSON *root = cJSON_ParseWithLengthOpts(json, size_bytes, &end, 0);
-    reader r = {.root = root, .path = path, .err = err};
+    reader r = {.path = path, .err = err};
+    cJSON *root;
 
-    if (!root) return ms_fail_at(err, MS_FORMAT, path, end ? end - json : -1, "is not valid JSON");
-    if (!cJSON_IsObject(root))
-        r.status = ms_fail_at(err, MS_FORMAT, path, 0, "expected a JSON object");
-    else
-        read_config(&r, &c);
+    MS_TRY(ms_json_parse(&root, json, size_bytes, path, err));
+    r.root = root;
+    read_config(&r, &c);
     cJSON_Delete(root);
     if (r.status) return r.status;
     *out = c;
@@ -273,50 +268,50 @@ ms_status ms_config_read(ms_config *out, const char *path, ms_error *err)
 
 /* -- writing --------------------------------------------------------------------------------- */
 
-static void add_token(cJSON *o, const char *key, int id)
+static void add_token(ms_json *j, const char *key, int id)
 {
     if (id < 0)
-        cJSON_AddNullToObject(o, key);
+        ms_json_add_null(j, j->root, key);
     else
-        cJSON_AddNumberToObject(o, key, id);
+        ms_json_add_number(j, j->root, key, id);
 }
 
-static void add_gpt2(cJSON *o, const ms_config *c)
+static void add_gpt2(ms_json *j, const ms_config *c)
 {
-    cJSON_AddNumberToObject(o, "n_positions", c->context);
-    cJSON_AddNumberToObject(o, "n_ctx", c->context);
-    cJSON_AddNumberToObject(o, "n_embd", c->width);
-    cJSON_AddNumberToObject(o, "n_layer", c->layers);
-    cJSON_AddNumberToObject(o, "n_head", c->heads);
-    cJSON_AddNumberToObject(o, "n_inner", c->ffn);
-    cJSON_AddNumberToObject(o, "layer_norm_epsilon", c->norm_eps);
-    cJSON_AddStringToObject(o, "activation_function", "gelu_new");
-    cJSON_AddNumberToObject(o, "attn_pdrop", 0);
-    cJSON_AddNumberToObject(o, "embd_pdrop", 0);
-    cJSON_AddNumberToObject(o, "resid_pdrop", 0);
+    ms_json_add_number(j, j->root, "n_positions", c->context);
+    ms_json_add_number(j, j->root, "n_ctx", c->context);
+    ms_json_add_number(j, j->root, "n_embd", c->width);
+    ms_json_add_number(j, j->root, "n_layer", c->layers);
+    ms_json_add_number(j, j->root, "n_head", c->heads);
+    ms_json_add_number(j, j->root, "n_inner", c->ffn);
+    ms_json_add_number(j, j->root, "layer_norm_epsilon", c->norm_eps);
+    ms_json_add_text(j, j->root, "activation_function", "gelu_new");
+    ms_json_add_number(j, j->root, "attn_pdrop", 0);
+    ms_json_add_number(j, j->root, "embd_pdrop", 0);
+    ms_json_add_number(j, j->root, "resid_pdrop", 0);
 }
 
-static void add_llama(cJSON *o, const ms_config *c, bool own)
+static void add_llama(ms_json *j, const ms_config *c, bool own)
 {
-    cJSON_AddNumberToObject(o, "max_position_embeddings", c->context);
-    cJSON_AddNumberToObject(o, "hidden_size", c->width);
-    cJSON_AddNumberToObject(o, "num_hidden_layers", c->layers);
-    cJSON_AddNumberToObject(o, "num_attention_heads", c->heads);
-    cJSON_AddNumberToObject(o, "num_key_value_heads", c->kv_heads);
-    cJSON_AddNumberToObject(o, "head_dim", c->head_dim);
-    cJSON_AddNumberToObject(o, "intermediate_size", c->ffn);
-    cJSON_AddNumberToObject(o, own ? "norm_eps" : "rms_norm_eps", c->norm_eps);
-    if (c->positions == MS_POS_ROTARY) cJSON_AddNumberToObject(o, "rope_theta", c->rope_theta);
+    ms_json_add_number(j, j->root, "max_position_embeddings", c->context);
+    ms_json_add_number(j, j->root, "hidden_size", c->width);
+    ms_json_add_number(j, j->root, "num_hidden_layers", c->layers);
+    ms_json_add_number(j, j->root, "num_attention_heads", c->heads);
+    ms_json_add_number(j, j->root, "num_key_value_heads", c->kv_heads);
+    ms_json_add_number(j, j->root, "head_dim", c->head_dim);
+    ms_json_add_number(j, j->root, "intermediate_size", c->ffn);
+    ms_json_add_number(j, j->root, own ? "norm_eps" : "rms_norm_eps", c->norm_eps);
+    if (c->positions == MS_POS_ROTARY) ms_json_add_number(j, j->root, "rope_theta", c->rope_theta);
     if (own) return;
-    cJSON_AddStringToObject(o, "hidden_act", "silu");
-    cJSON_AddFalseToObject(o, "attention_bias");
-    if (!strcmp(c->arch, "llama")) cJSON_AddFalseToObject(o, "mlp_bias");
-    if (!strcmp(c->arch, "mistral")) cJSON_AddNullToObject(o, "sliding_window");
-    cJSON_AddNumberToObject(o, "attention_dropout", 0);
+    ms_json_add_text(j, j->root, "hidden_act", "silu");
+    ms_json_add_bool(j, j->root, "attention_bias", false);
+    if (!strcmp(c->arch, "llama")) ms_json_add_bool(j, j->root, "mlp_bias", false);
+    if (!strcmp(c->arch, "mistral")) ms_json_add_null(j, j->root, "sliding_window");
+    ms_json_add_number(j, j->root, "attention_dropout", 0);
 }
 
 /* The class of transformers that loads the folder. */
-static void add_class(cJSON *o, const ms_config *c)
+static void add_class(ms_json *j, const ms_config *c)
 {
     static const struct {
         const char *arch, *name;
@@ -328,40 +323,29 @@ static void add_class(cJSON *o, const ms_config *c)
 
     for (size_t i = 0; i < sizeof class / sizeof *class; i++) {
         if (strcmp(class[i].arch, c->arch) != 0) continue;
-        cJSON *list = cJSON_AddArrayToObject(o, "architectures");
-
-        cJSON_AddItemToArray(list, cJSON_CreateString(class[i].name));
+        ms_json_add_text(j, ms_json_add_array(j, j->root, "architectures"), NULL, class[i].name);
     }
 }
 
 ms_status ms_config_write(const ms_config *c, const char *path, ms_error *err)
 {
     const ms_arch *arch = ms_arch_find(c->arch);
-    cJSON *o = cJSON_CreateObject();
-    char *text;
-    ms_status s;
     bool own = arch && !strcmp(arch->model_type, "minstrel");
+    ms_json json, *j = &json;
 
-    if (!arch) {
-        cJSON_Delete(o);
-        return ms_fail(err, MS_INPUT, "family \"%s\" is unknown", c->arch);
-    }
-    add_class(o, c);
-    cJSON_AddStringToObject(o, "model_type", arch->model_type);
-    if (own) cJSON_AddStringToObject(o, "arch", arch->name);
-    cJSON_AddNumberToObject(o, "vocab_size", c->vocab);
+    if (!arch) return ms_fail(err, MS_INPUT, "family \"%s\" is unknown", c->arch);
+    ms_json_begin(j);
+    add_class(j, c);
+    ms_json_add_text(j, j->root, "model_type", arch->model_type);
+    if (own) ms_json_add_text(j, j->root, "arch", arch->name);
+    ms_json_add_number(j, j->root, "vocab_size", c->vocab);
     if (!strcmp(arch->model_type, "gpt2"))
-        add_gpt2(o, c);
+        add_gpt2(j, c);
     else
-        add_llama(o, c, own);
-    cJSON_AddBoolToObject(o, "tie_word_embeddings", c->tied);
-    cJSON_AddStringToObject(o, "torch_dtype", "float32");
-    add_token(o, "bos_token_id", c->bos);
-    add_token(o, "eos_token_id", c->eos);
-    text = cJSON_Print(o);
-    cJSON_Delete(o);
-    if (!text) return ms_fail_at(err, MS_MEMORY, path, -1, "out of memory for a configuration");
-    s = ms_file_write(path, text, strlen(text), err);
-    cJSON_free(text);
-    return s;
+        add_llama(j, c, own);
+    ms_json_add_bool(j, j->root, "tie_word_embeddings", c->tied);
+    ms_json_add_text(j, j->root, "torch_dtype", "float32");
+    add_token(j, "bos_token_id", c->bos);
+    add_token(j, "eos_token_id", c->eos);
+    return ms_json_write(j, path, err);
 }

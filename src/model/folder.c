@@ -103,23 +103,32 @@ static bool known_buffer(const char *name, const ms_config *c)
     return c->tied && !strcmp(name, "lm_head.weight");
 }
 
-/* Reads the list; *used counts the entries that were taken. */
-static ms_status read_list(ms_params *p, const ms_config *c, ms_queue *q,
-                           const ms_safetensors *file, const char *prefix, int *used, ms_error *err)
+/* Every tensor of the list is there and has its shape; *used counts them.  p may be a plan. */
+static ms_status check_list(ms_params *p, const ms_config *c, const ms_safetensors *file,
+                            const char *prefix, int *used, ms_error *err)
 {
     const ms_arch *arch = ms_arch_find(c->arch);
     const char *path = ms_safetensors_path(file);
     ms_stored s;
 
-    *used = 0;
-    for (int i = 0; arch->stored(c, p, i, &s); i++) {
+    for (*used = 0; arch->stored(c, p, *used, &s); ++*used) {
         const ms_st_entry *e = find_entry(file, prefix, s.name);
 
         if (!e) return ms_fail_at(err, MS_FORMAT, path, -1, "%s%s is missing", prefix, s.name);
         MS_TRY(check_shape(e, &s, path, err));
-        MS_TRY(read_part(q, e, &s, err));
-        ++*used;
     }
+    return MS_OK;
+}
+
+/* Reads a list that has been checked. */
+static ms_status read_list(ms_params *p, const ms_config *c, ms_queue *q,
+                           const ms_safetensors *file, const char *prefix, ms_error *err)
+{
+    const ms_arch *arch = ms_arch_find(c->arch);
+    ms_stored s;
+
+    for (int i = 0; arch->stored(c, p, i, &s); i++)
+        MS_TRY(read_part(q, find_entry(file, prefix, s.name), &s, err));
     return ms_queue_finish(q, err);
 }
 
@@ -131,22 +140,24 @@ ms_status ms_params_load(ms_params *p, const ms_config *c, ms_queue *q, const ch
     int used;
 
     MS_TRY(ms_safetensors_open(&file, path, err));
-    s = read_list(p, c, q, file, prefix, &used, err);
+    s = check_list(p, c, file, prefix, &used, err);
+    if (!s) s = read_list(p, c, q, file, prefix, err);
     ms_safetensors_close(file);
     return s;
 }
 
 /* Names the first tensor of the file that belongs to no list. */
-static ms_status refuse_strangers(ms_model *m, const ms_safetensors *file, ms_error *err)
+static ms_status refuse_strangers(ms_params *p, const ms_config *c, const ms_safetensors *file,
+                                  ms_error *err)
 {
-    const ms_arch *arch = ms_arch_find(m->config.arch);
+    const ms_arch *arch = ms_arch_find(c->arch);
     ms_stored s;
 
     for (int i = 0; i < ms_safetensors_count(file); i++) {
         const ms_st_entry *e = ms_safetensors_at(file, i);
-        bool found = known_buffer(e->name, &m->config);
+        bool found = known_buffer(e->name, c);
 
-        for (int j = 0; !found && arch->stored(&m->config, &m->weights.p, j, &s); j++)
+        for (int j = 0; !found && arch->stored(c, p, j, &s); j++)
             found = find_entry(file, "", s.name) == e;
         if (!found)
             return ms_fail_at(err, MS_FORMAT, ms_safetensors_path(file), -1,
@@ -155,13 +166,26 @@ static ms_status refuse_strangers(ms_model *m, const ms_safetensors *file, ms_er
     return MS_OK;
 }
 
+/* What config.json claims is in the file: looked at before memory is taken for it. */
+static ms_status check_file(ms_device *d, const ms_config *c, const ms_safetensors *file,
+                            ms_error *err)
+{
+    ms_params_block plan;
+    ms_status s;
+    int used;
+
+    MS_TRY(ms_params_block_plan(&plan, d, c, err));
+    s = check_list(&plan.p, c, file, "", &used, err);
+    if (!s && used < ms_safetensors_count(file)) s = refuse_strangers(&plan.p, c, file, err);
+    ms_params_block_free(&plan, d);
+    return s;
+}
+
 static ms_status load_weights(ms_model *m, const ms_safetensors *file, ms_error *err)
 {
     ms_queue q = {.device = m->device};
-    int used;
 
-    MS_TRY(read_list(&m->weights.p, &m->config, &q, file, "", &used, err));
-    return used == ms_safetensors_count(file) ? MS_OK : refuse_strangers(m, file, err);
+    return read_list(&m->weights.p, &m->config, &q, file, "", err);
 }
 
 ms_status ms_model_load(ms_model **out, ms_device *d, const char *folder, ms_error *err)
@@ -178,7 +202,8 @@ ms_status ms_model_load(ms_model **out, ms_device *d, const char *folder, ms_err
     MS_TRY(ms_config_read(&c, path, err));
     MS_TRY(ms_path_join(path, sizeof path, folder, "model.safetensors", err));
     MS_TRY(ms_safetensors_open(&file, path, err));
-    s = ms_model_new(&m, d, &c, err);
+    s = check_file(d, &c, file, err);
+    if (!s) s = ms_model_new(&m, d, &c, err);
     if (!s) s = load_weights(m, file, err);
     ms_safetensors_close(file);
     if (s) {

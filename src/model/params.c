@@ -80,31 +80,41 @@ ms_tensor *ms_params_get(ms_params *p, const ms_config *c, int i, char *name, ms
     return NULL;
 }
 
-ms_status ms_params_block_new(ms_params_block *out, ms_device *d, const ms_config *c, ms_error *err)
+ms_status ms_params_block_plan(ms_params_block *out, ms_device *d, const ms_config *c,
+                               ms_error *err)
 {
     ms_params_block b = {0};
-    ms_status s = MS_MEMORY;
-    size_t bytes;
 
     b.p.layer = calloc((size_t)c->layers, sizeof *b.p.layer);
     b.arena = calloc(1, sizeof *b.arena);
     if (!b.p.layer || !b.arena) {
-        s = ms_fail(err, MS_MEMORY, "out of memory for a list of %d layers", c->layers);
-        goto fail;
+        ms_params_block_free(&b, d);
+        return ms_fail(err, MS_MEMORY, "out of memory for a list of %d layers", c->layers);
     }
     ms_arena_init(b.arena, NULL, 0, d->host_memory, 0);
     ms_params_place(&b.p, c, d->real, b.arena);
+    *out = b;
+    return MS_OK;
+}
+
+ms_status ms_params_block_new(ms_params_block *out, ms_device *d, const ms_config *c, ms_error *err)
+{
+    ms_params_block b;
+    size_t bytes;
+    ms_status s;
+
+    MS_TRY(ms_params_block_plan(&b, d, c, err));
     bytes = b.arena->used_bytes;
     s = ms_device_alloc(d, bytes, &b.block, err);
-    if (s) goto fail;
+    if (s) {
+        ms_params_block_free(&b, d);
+        return s;
+    }
     b.block_bytes = bytes;
     ms_arena_init(b.arena, b.block, bytes, d->host_memory, 0);
     ms_params_place(&b.p, c, d->real, b.arena);
     *out = b;
     return MS_OK;
-fail:
-    ms_params_block_free(&b, d);
-    return s;
 }
 
 void ms_params_block_free(ms_params_block *b, ms_device *d)

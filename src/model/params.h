@@ -73,6 +73,9 @@ typedef struct {
     size_t block_bytes;
     ms_arena *arena; /* kept for its guards in debug builds */
 } ms_params_block;
+/* The shapes alone: no device memory, no data. */
+ms_status ms_params_block_plan(ms_params_block *out, ms_device *d, const ms_config *c,
+                               ms_error *err);
 ms_status ms_params_block_new(ms_params_block *out, ms_device *d, const ms_config *c,
                               ms_error *err);
 void ms_params_block_free(ms_params_block *b, ms_device *d); /* accepts a zeroed one */

@@ -3,10 +3,9 @@
  *
  * Both kinds are BPE models without merges.  Bytes: GPT-2's alphabet, which shows each byte as a
  * printable character (ByteLevel).  Chars: the characters themselves. */
-#include "base/file.h"
+#include "base/json.h"
 #include "text/vocabulary.h"
 
-#include <cJSON.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,104 +44,91 @@ static void token_key(const ms_tokenizer *t, int id, char key[16])
     key[n] = 0;
 }
 
-static cJSON *special_token(int id)
+static void add_special(ms_json *j, cJSON *list, int id)
 {
-    cJSON *o = cJSON_CreateObject();
+    cJSON *o = ms_json_add_object(j, list, NULL);
 
-    cJSON_AddNumberToObject(o, "id", id);
-    cJSON_AddStringToObject(o, "content", END_OF_TEXT);
-    cJSON_AddFalseToObject(o, "single_word");
-    cJSON_AddFalseToObject(o, "lstrip");
-    cJSON_AddFalseToObject(o, "rstrip");
-    cJSON_AddFalseToObject(o, "normalized");
-    cJSON_AddTrueToObject(o, "special");
-    return o;
+    ms_json_add_number(j, o, "id", id);
+    ms_json_add_text(j, o, "content", END_OF_TEXT);
+    ms_json_add_bool(j, o, "single_word", false);
+    ms_json_add_bool(j, o, "lstrip", false);
+    ms_json_add_bool(j, o, "rstrip", false);
+    ms_json_add_bool(j, o, "normalized", false);
+    ms_json_add_bool(j, o, "special", true);
 }
 
-static cJSON *byte_level(void)
+static void add_byte_level(ms_json *j, const char *key)
 {
-    cJSON *o = cJSON_CreateObject();
+    cJSON *o = ms_json_add_object(j, j->root, key);
 
-    cJSON_AddStringToObject(o, "type", "ByteLevel");
-    cJSON_AddFalseToObject(o, "add_prefix_space");
-    cJSON_AddTrueToObject(o, "trim_offsets");
-    cJSON_AddFalseToObject(o, "use_regex");
-    return o;
+    ms_json_add_text(j, o, "type", "ByteLevel");
+    ms_json_add_bool(j, o, "add_prefix_space", false);
+    ms_json_add_bool(j, o, "trim_offsets", true);
+    ms_json_add_bool(j, o, "use_regex", false);
 }
 
-static cJSON *model_object(const ms_tokenizer *t)
+static void add_model(ms_json *j, const ms_tokenizer *t)
 {
-    cJSON *model = cJSON_CreateObject(), *vocab;
+    cJSON *model = ms_json_add_object(j, j->root, "model"), *vocab;
     char key[16];
 
-    cJSON_AddStringToObject(model, "type", "BPE");
-    cJSON_AddNullToObject(model, "dropout");
-    cJSON_AddNullToObject(model, "unk_token");
-    cJSON_AddNullToObject(model, "continuing_subword_prefix");
-    cJSON_AddNullToObject(model, "end_of_word_suffix");
-    cJSON_AddFalseToObject(model, "fuse_unk");
-    cJSON_AddFalseToObject(model, "byte_fallback");
-    cJSON_AddFalseToObject(model, "ignore_merges");
-    vocab = cJSON_AddObjectToObject(model, "vocab");
+    ms_json_add_text(j, model, "type", "BPE");
+    ms_json_add_null(j, model, "dropout");
+    ms_json_add_null(j, model, "unk_token");
+    ms_json_add_null(j, model, "continuing_subword_prefix");
+    ms_json_add_null(j, model, "end_of_word_suffix");
+    ms_json_add_bool(j, model, "fuse_unk", false);
+    ms_json_add_bool(j, model, "byte_fallback", false);
+    ms_json_add_bool(j, model, "ignore_merges", false);
+    vocab = ms_json_add_object(j, model, "vocab");
     for (int id = 0; id < t->vocab; id++) {
         if (t->piece[id].size_bytes == 0) continue;
         token_key(t, id, key);
-        cJSON_AddItemToObject(vocab, key, cJSON_CreateNumber(id));
+        ms_json_add_number(j, vocab, key, id);
     }
-    cJSON_AddArrayToObject(model, "merges");
-    return model;
-}
-
-/* Writes an object and frees it. */
-static ms_status write_json(cJSON *o, const char *path, ms_error *err)
-{
-    char *text = cJSON_Print(o);
-    ms_status s;
-
-    cJSON_Delete(o);
-    if (!text) return ms_fail_at(err, MS_MEMORY, path, -1, "out of memory for a tokenizer");
-    s = ms_file_write(path, text, strlen(text), err);
-    cJSON_free(text);
-    return s;
+    ms_json_add_array(j, model, "merges");
 }
 
 ms_status ms_tokenizer_save(const ms_tokenizer *t, const char *path, ms_error *err)
 {
-    cJSON *o = cJSON_CreateObject(), *added;
     bool bytes = t->type == MS_TOKENIZER_BYTES;
+    ms_json json, *j = &json;
+    cJSON *added;
 
-    cJSON_AddStringToObject(o, "version", "1.0");
-    cJSON_AddNullToObject(o, "truncation");
-    cJSON_AddNullToObject(o, "padding");
-    added = cJSON_AddArrayToObject(o, "added_tokens");
-    if (t->eos >= 0) cJSON_AddItemToArray(added, special_token(t->eos));
-    cJSON_AddNullToObject(o, "normalizer");
+    ms_json_begin(j);
+    ms_json_add_text(j, j->root, "version", "1.0");
+    ms_json_add_null(j, j->root, "truncation");
+    ms_json_add_null(j, j->root, "padding");
+    added = ms_json_add_array(j, j->root, "added_tokens");
+    if (t->eos >= 0) add_special(j, added, t->eos);
+    ms_json_add_null(j, j->root, "normalizer");
     if (bytes) {
-        cJSON_AddItemToObject(o, "pre_tokenizer", byte_level());
-        cJSON_AddNullToObject(o, "post_processor");
-        cJSON_AddItemToObject(o, "decoder", byte_level());
+        add_byte_level(j, "pre_tokenizer");
+        ms_json_add_null(j, j->root, "post_processor");
+        add_byte_level(j, "decoder");
     } else {
-        cJSON_AddNullToObject(o, "pre_tokenizer");
-        cJSON_AddNullToObject(o, "post_processor");
-        cJSON_AddStringToObject(cJSON_AddObjectToObject(o, "decoder"), "type", "Fuse");
+        ms_json_add_null(j, j->root, "pre_tokenizer");
+        ms_json_add_null(j, j->root, "post_processor");
+        ms_json_add_text(j, ms_json_add_object(j, j->root, "decoder"), "type", "Fuse");
     }
-    cJSON_AddItemToObject(o, "model", model_object(t));
-    return write_json(o, path, err);
+    add_model(j, t);
+    return ms_json_write(j, path, err);
 }
 
 ms_status ms_tokenizer_save_config(const ms_tokenizer *t, int context, const char *path,
                                    ms_error *err)
 {
-    cJSON *o = cJSON_CreateObject();
+    ms_json json, *j = &json;
 
-    cJSON_AddStringToObject(o, "tokenizer_class", "PreTrainedTokenizerFast");
+    ms_json_begin(j);
+    ms_json_add_text(j, j->root, "tokenizer_class", "PreTrainedTokenizerFast");
     if (t->eos >= 0) {
-        cJSON_AddStringToObject(o, "bos_token", END_OF_TEXT);
-        cJSON_AddStringToObject(o, "eos_token", END_OF_TEXT);
+        ms_json_add_text(j, j->root, "bos_token", END_OF_TEXT);
+        ms_json_add_text(j, j->root, "eos_token", END_OF_TEXT);
     }
-    cJSON_AddFalseToObject(o, "clean_up_tokenization_spaces");
-    cJSON_AddNumberToObject(o, "model_max_length", context);
-    return write_json(o, path, err);
+    ms_json_add_bool(j, j->root, "clean_up_tokenization_spaces", false);
+    ms_json_add_number(j, j->root, "model_max_length", context);
+    return ms_json_write(j, path, err);
 }
 
 /* -- reading --------------------------------------------------------------------------------- */
@@ -280,20 +266,11 @@ static ms_status read_object(const cJSON *o, ms_tokenizer **out, const char *pat
 
 ms_status ms_tokenizer_load(ms_tokenizer **out, const char *path, ms_error *err)
 {
-    char *text;
-    const char *end = NULL;
-    size_t size;
     cJSON *o;
     ms_status s;
 
-    MS_TRY(ms_file_read(&text, &size, path, FILE_MAX_BYTES, err));
-    o = cJSON_ParseWithLengthOpts(text, size, &end, 0);
-    if (o)
-        s = cJSON_IsObject(o) ? read_object(o, out, path, err)
-                              : ms_fail_at(err, MS_FORMAT, path, 0, "expected a JSON object");
-    else
-        s = ms_fail_at(err, MS_FORMAT, path, end ? end - text : -1, "is not valid JSON");
+    MS_TRY(ms_json_read(&o, path, FILE_MAX_BYTES, err));
+    s = read_object(o, out, path, err);
     cJSON_Delete(o);
-    free(text);
     return s;
 }

@@ -5,6 +5,7 @@
 #include "formats/snapshot.h"
 #include "model/folder.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,60 +25,39 @@ enum { FILES = sizeof files / sizeof *files };
 
 /* -- saving ---------------------------------------------------------------------------------- */
 
-static ms_status add_counters(const ms_trainer *t, cJSON *o, ms_error *err)
+static ms_status write_training(const ms_trainer *t, const char *path, ms_error *err)
 {
     char hash[2][32];
-    bool ok;
+    ms_json json, *j = &json;
 
     snprintf(hash[0], sizeof hash[0], "%016llx", (unsigned long long)t->train.hash);
     snprintf(hash[1], sizeof hash[1], "%016llx", (unsigned long long)t->held_out.hash);
-    ok = cJSON_AddNumberToObject(o, "version", VERSION) &&
-         cJSON_AddNumberToObject(o, "step", (double)t->step) &&
-         cJSON_AddNumberToObject(o, "updates", (double)t->updates) &&
-         cJSON_AddNumberToObject(o, "micro_steps", (double)t->micro_steps) &&
-         cJSON_AddNumberToObject(o, "samples", (double)t->loader.drawn) &&
-         cJSON_AddNumberToObject(o, "trained_tokens", (double)t->tokens) &&
-         cJSON_AddNumberToObject(o, "seconds", t->seconds) &&
-         cJSON_AddStringToObject(o, "train_hash", hash[0]) &&
-         cJSON_AddStringToObject(o, "held_out_hash", hash[1]);
-    return ok ? ms_train_options_store(&t->o, o, err)
-              : ms_fail(err, MS_MEMORY, "out of memory for training.json");
-}
-
-static ms_status write_json(cJSON *o, const char *path, ms_error *err)
-{
-    char *text = cJSON_Print(o);
-    ms_status s = text ? ms_file_write(path, text, strlen(text), err)
-                       : ms_fail_at(err, MS_MEMORY, path, -1, "out of memory");
-
-    cJSON_free(text);
-    return s;
-}
-
-static ms_status write_training(const ms_trainer *t, const char *path, ms_error *err)
-{
-    cJSON *o = cJSON_CreateObject();
-    ms_status s = add_counters(t, o, err);
-
-    if (!s) s = write_json(o, path, err);
-    cJSON_Delete(o);
-    return s;
+    ms_json_begin(j);
+    ms_json_add_number(j, j->root, "version", VERSION);
+    ms_json_add_number(j, j->root, "step", (double)t->step);
+    ms_json_add_number(j, j->root, "updates", (double)t->updates);
+    ms_json_add_number(j, j->root, "micro_steps", (double)t->micro_steps);
+    ms_json_add_number(j, j->root, "samples", (double)t->loader.drawn);
+    ms_json_add_number(j, j->root, "trained_tokens", (double)t->tokens);
+    ms_json_add_number(j, j->root, "seconds", t->seconds);
+    ms_json_add_text(j, j->root, "train_hash", hash[0]);
+    ms_json_add_text(j, j->root, "held_out_hash", hash[1]);
+    ms_train_options_store(&t->o, j);
+    return ms_json_write(j, path, err);
 }
 
 /* What transformers' generate() takes as defaults. */
 static ms_status write_generation(const ms_trainer *t, const char *path, ms_error *err)
 {
     const ms_config *c = &t->model->config;
-    cJSON *o = cJSON_CreateObject();
-    ms_status s;
+    ms_json json, *j = &json;
 
-    if (c->bos >= 0) cJSON_AddNumberToObject(o, "bos_token_id", c->bos);
-    if (c->eos >= 0) cJSON_AddNumberToObject(o, "eos_token_id", c->eos);
-    cJSON_AddTrueToObject(o, "do_sample");
-    cJSON_AddNumberToObject(o, "temperature", 1);
-    s = write_json(o, path, err);
-    cJSON_Delete(o);
-    return s;
+    ms_json_begin(j);
+    if (c->bos >= 0) ms_json_add_number(j, j->root, "bos_token_id", c->bos);
+    if (c->eos >= 0) ms_json_add_number(j, j->root, "eos_token_id", c->eos);
+    ms_json_add_bool(j, j->root, "do_sample", true);
+    ms_json_add_number(j, j->root, "temperature", 1);
+    return ms_json_write(j, path, err);
 }
 
 static ms_status write_files(ms_trainer *t, const char *folder, ms_error *err)
@@ -136,17 +116,8 @@ ms_status ms_checkpoint_save(ms_trainer *t, ms_error *err)
 
 static ms_status read_training(cJSON **out, char *path, const char *snapshot, ms_error *err)
 {
-    const char *end = NULL;
-    char *text;
-    size_t size;
-
     MS_TRY(ms_path_join(path, MS_RUN_PATH_BYTES, snapshot, "training.json", err));
-    MS_TRY(ms_file_read(&text, &size, path, TRAINING_MAX_BYTES, err));
-    *out = cJSON_ParseWithLengthOpts(text, size, &end, 0);
-    free(text);
-    if (cJSON_IsObject(*out)) return MS_OK;
-    cJSON_Delete(*out);
-    return ms_fail_at(err, MS_FORMAT, path, -1, "is not a JSON object");
+    return ms_json_read(out, path, TRAINING_MAX_BYTES, err);
 }
 
 ms_status ms_checkpoint_options(const char *snapshot, ms_train_options *o, ms_error *err)
@@ -161,22 +132,36 @@ ms_status ms_checkpoint_options(const char *snapshot, ms_train_options *o, ms_er
     return s;
 }
 
+/* A whole number of at most 2^53. */
 static ms_status read_count(const cJSON *o, const char *key, uint64_t *out, const char *path,
                             ms_error *err)
 {
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(o, key);
+    const cJSON *item = ms_json_get(o, key);
 
-    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= 0x1p53))
+    if (!cJSON_IsNumber(item) || !(item->valuedouble >= 0 && item->valuedouble <= 0x1p53) ||
+        item->valuedouble != floor(item->valuedouble))
         return ms_fail_at(err, MS_FORMAT, path, -1, "\"%s\": expected a count", key);
     *out = (uint64_t)item->valuedouble;
     return MS_OK;
+}
+
+/* A count that follows from others. */
+static ms_status read_given(const cJSON *o, const char *key, uint64_t expected, const char *path,
+                            ms_error *err)
+{
+    uint64_t value = 0;
+
+    MS_TRY(read_count(o, key, &value, path, err));
+    if (value == expected) return MS_OK;
+    return ms_fail_at(err, MS_FORMAT, path, -1, "\"%s\": expected %llu, found %llu", key,
+                      (unsigned long long)expected, (unsigned long long)value);
 }
 
 /* The shards must be those the run was made with. */
 static ms_status check_hash(const cJSON *o, const char *key, uint64_t hash, const char *path,
                             ms_error *err)
 {
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, key));
+    const char *text = ms_json_text(o, key);
 
     if (!text || strtoull(text, NULL, 16) != hash)
         return ms_fail_at(
@@ -185,30 +170,34 @@ static ms_status check_hash(const cJSON *o, const char *key, uint64_t hash, cons
     return MS_OK;
 }
 
-static ms_status read_counters(ms_trainer *t, const cJSON *o, const char *path, ms_error *err)
+static ms_status read_counters(ms_trainer *t, const cJSON *o, int64_t step, const char *path,
+                               ms_error *err)
 {
-    const cJSON *seconds = cJSON_GetObjectItemCaseSensitive(o, "seconds");
-    uint64_t version = 0, step = 0, updates = 0, samples = 0;
+    const cJSON *seconds = ms_json_get(o, "seconds");
+    uint64_t version = 0, updates = 0;
+    uint64_t samples = (uint64_t)step * (uint64_t)t->o.batch * (uint64_t)t->o.accumulate;
 
     MS_TRY(read_count(o, "version", &version, path, err));
     if (version != VERSION)
         return ms_fail_at(err, MS_UNSUPPORTED, path, -1, "\"version\": %llu, expected %d",
                           (unsigned long long)version, VERSION);
-    MS_TRY(read_count(o, "step", &step, path, err));
+    MS_TRY(read_given(o, "step", (uint64_t)step, path, err));
     MS_TRY(read_count(o, "updates", &updates, path, err));
     MS_TRY(read_count(o, "micro_steps", &t->micro_steps, path, err));
-    MS_TRY(read_count(o, "samples", &samples, path, err));
+    MS_TRY(read_given(o, "samples", samples, path, err));
     MS_TRY(read_count(o, "trained_tokens", &t->tokens, path, err));
+    if (!cJSON_IsNumber(seconds) || !(seconds->valuedouble >= 0))
+        return ms_fail_at(err, MS_FORMAT, path, -1, "\"seconds\": expected a time");
     MS_TRY(check_hash(o, "train_hash", t->train.hash, path, err));
     MS_TRY(check_hash(o, "held_out_hash", t->held_out.hash, path, err));
-    t->step = t->saved_step = (int64_t)step;
+    t->step = t->saved_step = step;
     t->updates = (int64_t)updates;
-    t->seconds = cJSON_IsNumber(seconds) ? seconds->valuedouble : 0;
+    t->seconds = seconds->valuedouble;
     ms_loader_seek(&t->loader, samples);
     return MS_OK;
 }
 
-ms_status ms_checkpoint_load(ms_trainer *t, const char *snapshot, ms_error *err)
+ms_status ms_checkpoint_load(ms_trainer *t, const char *snapshot, int64_t step, ms_error *err)
 {
     ms_queue *q = ms_pass_queue(t->pass);
     char path[MS_RUN_PATH_BYTES];
@@ -216,7 +205,7 @@ ms_status ms_checkpoint_load(ms_trainer *t, const char *snapshot, ms_error *err)
     ms_status s;
 
     MS_TRY(read_training(&json, path, snapshot, err));
-    s = read_counters(t, json, path, err);
+    s = read_counters(t, json, step, path, err);
     cJSON_Delete(json);
     if (s) return s;
     MS_TRY(ms_path_join(path, sizeof path, snapshot, "optimizer.safetensors", err));

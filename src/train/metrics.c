@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { NUMBER_BYTES = 32 };
 
 static ms_status append(const char *run, const char *line, ms_error *err)
 {
@@ -49,6 +52,13 @@ ms_status ms_metrics_resume(const char *run, int64_t step, ms_error *err)
     return append(run, line, err);
 }
 
+/* JSON has no nan and no inf. */
+static const char *number(char out[NUMBER_BYTES], double value)
+{
+    snprintf(out, NUMBER_BYTES, isfinite(value) ? "%.9g" : "null", value);
+    return out;
+}
+
 ms_status ms_metrics_step(const char *run, const ms_progress *p, ms_error *err)
 {
     char line[256];
@@ -64,11 +74,10 @@ ms_status ms_metrics_step(const char *run, const ms_progress *p, ms_error *err)
 ms_status ms_metrics_evaluation(const char *run, int64_t step, const ms_evaluation *e,
                                 ms_error *err)
 {
-    char line[160];
+    char line[160], loss[NUMBER_BYTES], bits[NUMBER_BYTES];
 
-    snprintf(
-        line, sizeof line,
-        "{\"event\":\"evaluation\",\"step\":%lld,\"held_out_loss\":%.9g,\"bits_per_byte\":%.9g}\n",
-        (long long)step, e->loss, e->bits_per_byte);
+    snprintf(line, sizeof line,
+             "{\"event\":\"evaluation\",\"step\":%lld,\"held_out_loss\":%s,\"bits_per_byte\":%s}\n",
+             (long long)step, number(loss, e->loss), number(bits, e->bits_per_byte));
     return append(run, line, err);
 }

@@ -1,6 +1,7 @@
 /* options - numbers of a run: not given, from a stored run, by default */
 #include "train/run.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,55 +24,72 @@ void ms_train_options_default(ms_train_options *o)
     if (o->seed == 0) o->seed = 1;
 }
 
-ms_status ms_train_options_store(const ms_train_options *o, cJSON *to, ms_error *err)
+void ms_train_options_store(const ms_train_options *o, ms_json *j)
 {
     char seed[32];
-    bool ok = true;
 
-#define STORE(type, name, ...) ok = ok && cJSON_AddNumberToObject(to, #name, (double)o->name);
+#define STORE(type, name, ...) ms_json_add_number(j, j->root, #name, (double)o->name);
     MS_TRAIN_NUMBERS(STORE)
-    snprintf(seed, sizeof seed, "%llu",
-             (unsigned long long)o->seed); /* 64 bits do not fit a double */
-    ok = ok && cJSON_AddStringToObject(to, "seed", seed);
-    return ok ? MS_OK : ms_fail(err, MS_MEMORY, "out of memory for training.json");
+    snprintf(seed, sizeof seed, "%llu", (unsigned long long)o->seed); /* too long for a double */
+    ms_json_add_text(j, j->root, "seed", seed);
 }
 
-/* A stored number: what is not given comes from it; what is fixed must not differ. */
-static ms_status stored_number(const cJSON *from, const char *name, bool given, double value,
-                               bool fixed, double *stored, const char *path, ms_error *err)
-{
-    const cJSON *item = cJSON_GetObjectItemCaseSensitive(from, name);
+/* What a number of the list may be. */
+typedef struct {
+    const char *name;
+    double least, most;
+    bool whole, fixed;
+} limits;
 
-    if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble) || fabs(item->valuedouble) > 0x1p53)
-        return ms_fail_at(err, MS_FORMAT, path, -1, "\"%s\": expected a number", name);
+/* A stored number: what is not given comes from it; what is fixed must not differ. */
+static ms_status stored_number(const cJSON *from, limits l, bool given, double value,
+                               double *stored, const char *path, ms_error *err)
+{
+    const cJSON *item = ms_json_get(from, l.name);
+
+    if (!cJSON_IsNumber(item) || !isfinite(item->valuedouble))
+        return ms_fail_at(err, MS_FORMAT, path, -1, "\"%s\": expected a number", l.name);
     *stored = item->valuedouble;
-    if (given && fixed && value != *stored)
-        return ms_fail(err, MS_INPUT, "%s: the run has %g, a resume cannot change it to %g", name,
+    if (!(*stored >= l.least && *stored <= l.most) || (l.whole && *stored != floor(*stored)))
+        return ms_fail_at(err, MS_FORMAT, path, -1, "\"%s\": expected %s from %g to %g, found %g",
+                          l.name, l.whole ? "a whole number" : "a number", l.least, l.most,
+                          *stored);
+    if (given && l.fixed && value != *stored)
+        return ms_fail(err, MS_INPUT, "%s: the run has %g, a resume cannot change it to %g", l.name,
                        *stored, value);
+    return MS_OK;
+}
+
+static ms_status stored_seed(ms_train_options *o, const cJSON *from, const char *path,
+                             ms_error *err)
+{
+    const char *text = ms_json_text(from, "seed");
+    char *end = NULL;
+    uint64_t seed = text && *text != '-' ? strtoull(text, &end, 10) : 0;
+
+    if (seed == 0 || *end)
+        return ms_fail_at(err, MS_FORMAT, path, -1, "\"seed\": expected a number as text");
+    if (o->seed != 0 && o->seed != seed)
+        return ms_fail(err, MS_INPUT, "seed: the run has %s, a resume cannot change it", text);
+    o->seed = seed;
     return MS_OK;
 }
 
 ms_status ms_train_options_resume(ms_train_options *o, const cJSON *from, const char *path,
                                   ms_error *err)
 {
-    const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(from, "seed"));
-    uint64_t seed = text ? strtoull(text, NULL, 10) : 0;
-
 #define RESUME(type, name, least, fixed, value)                                                    \
     {                                                                                              \
+        limits l = {#name, least, sizeof(type) == sizeof(int) ? INT_MAX : 0x1p53, (type)0.5 == 0,  \
+                    fixed};                                                                        \
         bool given = o->name >= (type)(least);                                                     \
         double stored = 0;                                                                         \
                                                                                                    \
-        MS_TRY(stored_number(from, #name, given, (double)o->name, fixed, &stored, path, err));     \
+        MS_TRY(stored_number(from, l, given, (double)o->name, &stored, path, err));                \
         if (!given) o->name = (type)stored;                                                        \
     }
     MS_TRAIN_NUMBERS(RESUME)
-    if (seed == 0)
-        return ms_fail_at(err, MS_FORMAT, path, -1, "\"seed\": expected a number as text");
-    if (o->seed != 0 && o->seed != seed)
-        return ms_fail(err, MS_INPUT, "seed: the run has %s, a resume cannot change it", text);
-    o->seed = seed;
-    return MS_OK;
+    return stored_seed(o, from, path, err);
 }
 
 static ms_status out_of_range(const char *name, const char *expected, double value, ms_error *err)

@@ -3,9 +3,8 @@
 #define MS_TRAIN_RUN_H
 
 #include "base/file.h"
+#include "base/json.h"
 #include "train/trainer.h"
-
-#include <cJSON.h>
 
 enum { MS_RUN_PATH_BYTES = 4096 };
 
@@ -35,7 +34,7 @@ struct ms_trainer {
 /* options.c: numbers of a run. */
 void ms_train_options_default(ms_train_options *o);
 ms_status ms_train_options_check(const ms_train_options *o, ms_error *err);
-ms_status ms_train_options_store(const ms_train_options *o, cJSON *to, ms_error *err);
+void ms_train_options_store(const ms_train_options *o, ms_json *j); /* adds to j->root */
 ms_status ms_train_options_resume(ms_train_options *o, const cJSON *from, const char *path,
                                   ms_error *err);
 
@@ -44,8 +43,9 @@ ms_status ms_train_options_resume(ms_train_options *o, const cJSON *from, const 
 ms_status ms_checkpoint_save(ms_trainer *t, ms_error *err);
 /* Reads training.json of a snapshot: numbers that were not given come from there. */
 ms_status ms_checkpoint_options(const char *snapshot, ms_train_options *o, ms_error *err);
-/* Loads moments and counters of a snapshot into a trainer whose model is loaded. */
-ms_status ms_checkpoint_load(ms_trainer *t, const char *snapshot, ms_error *err);
+/* Loads moments and counters of a snapshot, which is of that step, into a trainer whose model is
+ * loaded. */
+ms_status ms_checkpoint_load(ms_trainer *t, const char *snapshot, int64_t step, ms_error *err);
 
 /* metrics.c: one line of JSON appended to RUN/metrics.jsonl. */
 ms_status ms_metrics_step(const char *run, const ms_progress *p, ms_error *err);

@@ -162,32 +162,32 @@ static void log_shape(const ms_trainer *t)
 /* -- making: the run ------------------------------------------------------------------------- */
 
 /* Refuses to start a run over another; finds the snapshot of a resume ("" when it has none yet). */
-static ms_status find_run(const ms_train_options *o, char snapshot[MS_RUN_PATH_BYTES],
+static ms_status find_run(const ms_train_options *o, char snapshot[MS_RUN_PATH_BYTES], long *step,
                           ms_error *err)
 {
     char checkpoints[MS_RUN_PATH_BYTES];
-    long step;
+    ms_status s;
 
-    snapshot[0] = 0;
     MS_TRY(run_path(o->out, "checkpoints", checkpoints, err));
-    if (ms_snapshot_last(checkpoints, &step, snapshot, MS_RUN_PATH_BYTES, NULL)) {
-        if (o->resume && !ms_path_is_folder(o->out))
-            return ms_fail_at(err, MS_INPUT, o->out, -1, "there is no run to resume");
+    s = ms_snapshot_last(checkpoints, step, snapshot, MS_RUN_PATH_BYTES, err);
+    if (s == MS_INPUT) { /* none */
         snapshot[0] = 0;
-        return MS_OK;
+        if (!o->resume || ms_path_is_folder(o->out)) return MS_OK;
+        return ms_fail_at(err, MS_INPUT, o->out, -1, "there is no run to resume");
     }
-    if (o->resume) return MS_OK;
+    if (s || o->resume) return s;
     return ms_fail_at(
         err, MS_INPUT, o->out, -1,
-        "holds a run at step %ld: continue it with --resume, or choose another folder", step);
+        "holds a run at step %ld: continue it with --resume, or choose another folder", *step);
 }
 
 static ms_status make(ms_trainer *t, ms_error *err)
 {
     char snapshot[MS_RUN_PATH_BYTES], ready[MS_RUN_PATH_BYTES];
     bool resumes;
+    long step;
 
-    MS_TRY(find_run(&t->o, snapshot, err));
+    MS_TRY(find_run(&t->o, snapshot, &step, err));
     resumes = snapshot[0] != 0;
     if (resumes) MS_TRY(ms_checkpoint_options(snapshot, &t->o, err));
     ms_train_options_default(&t->o);
@@ -201,7 +201,7 @@ static ms_status make(ms_trainer *t, ms_error *err)
     MS_TRY(open_shards(t, err));
     MS_TRY(make_model(t, resumes ? snapshot : t->o.init_path, err));
     MS_TRY(make_pass(t, err));
-    if (resumes) MS_TRY(ms_checkpoint_load(t, snapshot, err));
+    if (resumes) MS_TRY(ms_checkpoint_load(t, snapshot, step, err));
     if (t->o.resume) {
         ms_log_line(&t->log, "resume: step %lld", (long long)t->step);
         MS_TRY(ms_metrics_resume(t->out, t->step, err));
@@ -339,8 +339,7 @@ static ms_status accumulate(ms_trainer *t, double *loss, ms_error *err)
 }
 
 /* Saves the run as it was before the step, then names the first tensor that is not finite. */
-static ms_status stop_nonfinite(ms_trainer *t, uint64_t drawn, uint64_t micro_steps, double loss,
-                                double norm, ms_error *err)
+static ms_status stop_nonfinite(ms_trainer *t, double loss, double norm, ms_error *err)
 {
     ms_queue *q = ms_pass_queue(t->pass);
     const ms_config *c = &t->model->config;
@@ -351,8 +350,6 @@ static ms_status stop_nonfinite(ms_trainer *t, uint64_t drawn, uint64_t micro_st
         kind = "weight ";
     } else {
         if (ms_params_nonfinite(q, ms_pass_gradients(t->pass), c, name)) kind = "gradient ";
-        ms_loader_seek(&t->loader, drawn);
-        t->micro_steps = micro_steps;
         if (t->saved_step != t->step) MS_TRY(ms_checkpoint_save(t, err));
     }
     return ms_fail(err, MS_NONFINITE,
@@ -378,19 +375,22 @@ static void fill_progress(const ms_trainer *t, ms_progress *p, double loss, doub
 
 ms_status ms_trainer_step(ms_trainer *t, ms_progress *out, ms_error *err)
 {
-    ms_schedule s = {.kind = (ms_schedule_kind)t->o.schedule,
-                     .lr = t->o.lr,
-                     .min_lr = t->o.min_lr,
-                     .warmup = t->o.warmup,
-                     .steps = t->o.steps,
-                     .decay = t->o.decay};
-    double start = ms_clock(), lr = ms_schedule_rate(&s, t->step), loss, norm, seconds;
+    ms_schedule plan = {.kind = (ms_schedule_kind)t->o.schedule,
+                        .lr = t->o.lr,
+                        .min_lr = t->o.min_lr,
+                        .warmup = t->o.warmup,
+                        .steps = t->o.steps,
+                        .decay = t->o.decay};
+    double start = ms_clock(), lr = ms_schedule_rate(&plan, t->step), loss, norm = NAN, seconds;
     uint64_t drawn = t->loader.drawn, micro_steps = t->micro_steps;
+    ms_status s = accumulate(t, &loss, err);
 
-    MS_TRY(accumulate(t, &loss, err));
-    if (!isfinite(loss)) return stop_nonfinite(t, drawn, micro_steps, loss, NAN, err);
-    MS_TRY(ms_trainer_apply_gradients(t, lr, &norm, err));
-    if (!isfinite(norm)) return stop_nonfinite(t, drawn, micro_steps, loss, norm, err);
+    if (!s && isfinite(loss)) s = ms_trainer_apply_gradients(t, lr, &norm, err);
+    if (s || !isfinite(loss) || !isfinite(norm)) { /* the next try has the same windows and masks */
+        ms_loader_seek(&t->loader, drawn);
+        t->micro_steps = micro_steps;
+        return s ? s : stop_nonfinite(t, loss, norm, err);
+    }
     seconds = ms_clock() - start;
     t->step++;
     t->seconds += seconds;

@@ -26,13 +26,6 @@ static void must(ms_status status, const ms_error *err)
     if (status) fail_msg("%s: %s %s", ms_status_text(status), err->path, err->message);
 }
 
-/* Ends a test that waits for a fix of the library, loudly. */
-static void not_yet(const char *what)
-{
-    print_message("not run: waits for a fix of %s\n", what);
-    skip();
-}
-
 static void need(fault_kind kind)
 {
     if (!faults_missing(kind)) return;
@@ -507,14 +500,12 @@ static void memory_fails_while_writing(void **state)
 static void files_are_whole_when_memory_fails(void **state)
 {
     (void)state;
-    not_yet("every writer of JSON: a failed cJSON call leaves a hole in the file, and leaks");
     RUN_ALL(writing, FAULT_MEMORY, RESULTS);
 }
 
 static void failures_of_memory_are_called_so(void **state)
 {
     (void)state;
-    not_yet("readers of JSON: out of memory is reported as a malformed file");
     RUN_ALL(reading, FAULT_MEMORY, NAMES);
     RUN_ALL(writing, FAULT_MEMORY, NAMES);
     RUN_ALL(resuming, FAULT_MEMORY, NAMES);
@@ -559,14 +550,13 @@ static void files_fail_in_a_resume(void **state)
 static void a_run_is_not_forgotten(void **state)
 {
     (void)state;
-    not_yet("trainer.c, find_run: a folder that cannot be listed counts as one without snapshots");
     RUN_ALL(resuming, FAULT_MEMORY, RESULTS);
     RUN_ALL(resuming, FAULT_FILES, RESULTS);
 }
 
 /* -- snapshots ------------------------------------------------------------------------------- */
 
-/* A long run in world.run that saves after every step, and the weights of its last two snapshots. */
+/* A long run in world.run that saves after every step, and the weights of its last 2 snapshots. */
 typedef struct {
     world w;
     ms_trainer *t;
@@ -591,7 +581,6 @@ static void a_step_that_failed_is_tried_again(void **state)
 
     (void)state;
     need(FAULT_MEMORY);
-    not_yet("trainer.c, ms_trainer_step: the windows of a failed step are skipped");
     world_open(&w);
     before_step(&w);
     faults_arm(FAULT_MEMORY, FAULT_ONE, 1);
@@ -754,7 +743,6 @@ static void a_snapshot_survives_its_replacement(void **state)
     lasting l;
 
     (void)state;
-    not_yet("snapshot.c, ms_snapshot_commit: between its two renames there is no snapshot");
     lasting_open(&l);
     for (int mode = FAULT_ONE; mode <= FAULT_KILL; mode++)
         every_failure_is_survived(&l, (fault_mode)mode, true);

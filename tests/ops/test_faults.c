@@ -1,5 +1,5 @@
-/* Tests the conformance engine: faults planted in kernels of the CPU back end, each of which it must
- * report, by the check that is meant for it; and without a fault it must report nothing.
+/* Tests the conformance engine: faults planted in kernels of the CPU back end, each of which it
+ * must report, by the check that is meant for it; and without a fault it must report nothing.
  *
  *   test_faults [-v] [WORD]    tests whose names contain a word; -v prints each first report
  *

@@ -135,12 +135,6 @@ void runs_train(runs *r, const ms_train_options *o)
     ms_trainer_free(t);
 }
 
-void not_yet(const char *what)
-{
-    print_message("not run: waits for a fix of %s\n", what);
-    skip();
-}
-
 bool runs_equal(runs *r, const char *a, const char *b, const char *file)
 {
     char path[2][RUNS_PATH + 64];

@@ -47,9 +47,6 @@ void runs_train(runs *r, const ms_train_options *o);
 /* Fails with the error's message unless status is MS_OK. */
 void must(ms_status status, const ms_error *err);
 
-/* Ends a test that waits for a fix of the library, loudly. */
-void not_yet(const char *what);
-
 /* The same file in two runs. */
 void runs_same(runs *r, const char *a, const char *b, const char *file);
 /* Also false where a file is missing. */
