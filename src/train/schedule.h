@@ -6,13 +6,14 @@
 
 #include <stdint.h>
 
+/* clang-format off */
 #define MS_SCHEDULES(X)                                                                            \
     X(CONSTANT, "constant")                                                                        \
     X(LINEAR, "linear")                                                                            \
     X(COSINE, "cosine")                                                                            \
     X(RSQRT, "rsqrt")                                                                              \
-    X(WSD, "ws"                                                                                    \
-           "d")
+    X(WSD, "wsd")
+/* clang-format on */
 typedef enum {
 #define MS_SCHEDULE_ENUM(name, text) MS_SCHEDULE_##name,
     MS_SCHEDULES(MS_SCHEDULE_ENUM)
@@ -30,9 +31,9 @@ typedef struct {
  *   constant  lr
  *   linear    from lr to min_lr at the last step
  *   cosine    likewise along half a cosine (Loshchilov & Hutter 2017)
- *   rsqrt     lr * sqrt(warmup / (step + 1)), at least min_lr (Vaswani et al. 2017, eq. 3; warmup 0
- * counts as 1) wsd       lr, then linear to min_lr over the last `decay` steps (Hu et al. 2024,
- * MiniCPM) */
+ *   rsqrt     lr * sqrt(warmup / (step + 1)), at least min_lr; warmup 0 counts as 1
+ *             (Vaswani et al. 2017, eq. 3)
+ *   wsd       lr, then linear to min_lr over the last `decay` steps (Hu et al. 2024, MiniCPM) */
 double ms_schedule_rate(const ms_schedule *s, int64_t step);
 
 ms_status ms_schedule_find(const char *name, ms_schedule_kind *out, ms_error *err);
