@@ -40,9 +40,9 @@ run=runs/demo-$(basename "$book" .txt)
 if [ ! -s "$run/done" ] || [ "$book" -nt "$run/done" ]; then
     rm -rf "$run"
     echo "training on $book; the held-out loss falls as the model learns" >&2
-    ./minstrel train --data "$book" --out "$run" --preset llama --layers 4 --width 192 --heads 6 --context 128 \
-        --batch 8 --steps 1900 --lr 3e-3 --min-lr 1e-4 --warmup 100 --dropout 0 --val-fraction 0.05 \
-        --eval-every 380 --save-every 950 | tee "$run.result"
+    ./minstrel train --data "$book" --out "$run" --preset llama --layers 4 --width 128 --heads 4 --context 256 \
+        --batch 4 --steps 1800 --lr 5e-3 --min-lr 2e-4 --warmup 100 --dropout 0 --val-fraction 0.05 \
+        --eval-every 360 --save-every 900 | tee "$run.result"
     mv "$run.result" "$run/done"
 fi
 echo
@@ -50,4 +50,4 @@ cat "$run/done"
 echo
 echo "and it writes:"
 echo
-./minstrel generate --model "$run" --prompt "And it came to pass" -n 500 --temperature 0.7 --top-p 0.95 --seed 3 --quiet
+./minstrel generate --model "$run" --prompt "And it came to pass" -n 230 --temperature 0.6 --top-p 0.9 --seed 3 --quiet
