@@ -7,7 +7,27 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-typedef enum { MS_F64, MS_F32, MS_BF16, MS_F16, MS_I32, MS_U8, MS_DTYPE_COUNT } ms_dtype;
+/* Real numbers, integers, and the block types of ggml: a row of those is a row of blocks, each of
+ * some elements that share scales (quant.h). */
+typedef enum {
+    MS_F64,
+    MS_F32,
+    MS_BF16,
+    MS_F16,
+    MS_I32,
+    MS_U8,
+    MS_Q8_0,
+    MS_Q4_0,
+    MS_Q4_1,
+    MS_Q5_0,
+    MS_Q5_1,
+    MS_Q2_K,
+    MS_Q3_K,
+    MS_Q4_K,
+    MS_Q5_K,
+    MS_Q6_K,
+    MS_DTYPE_COUNT
+} ms_dtype;
 
 enum { MS_MAX_RANK = 4 };
 
@@ -27,7 +47,10 @@ typedef struct {
                    (const int[]){__VA_ARGS__})
 ms_tensor ms_tensor_make(void *data, ms_dtype dtype, int rank, const int *dim);
 
-size_t ms_dtype_bytes(ms_dtype dtype);     /* bytes of one element */
+size_t ms_dtype_bytes(ms_dtype dtype); /* bytes of one block */
+int ms_dtype_block(ms_dtype dtype);    /* elements of one block; 1 but for the block types */
+bool ms_dtype_is_real(ms_dtype dtype); /* all but MS_I32 and MS_U8 */
+bool ms_dtype_find(const char *name, ms_dtype *out);
 const char *ms_dtype_name(ms_dtype dtype); /* "f32", ... */
 
 static inline bool ms_present(ms_tensor t)
@@ -36,6 +59,7 @@ static inline bool ms_present(ms_tensor t)
 }
 
 size_t ms_count(ms_tensor t); /* elements; 0 when absent */
+/* The last dimension is a multiple of the block. */
 size_t ms_tensor_bytes(ms_tensor t);
 
 /* Rows [first, first + rows) along dimension 0, without a copy. */

@@ -9,21 +9,11 @@
 
 #include "base/file.h"
 #include "base/tensor.h"
-
-/* One entry.  rank 0 in the file (a scalar) is given as shape (1). */
-typedef struct {
-    const char *name;
-    ms_dtype dtype; /* F64 F32 BF16 F16 I32 U8; others are refused */
-    int rank;
-    int dim[MS_MAX_RANK];
-    const void *data; /* in the mapping (reader), or what to write (writer); may be unaligned
-                                    in a file of strangers: read through memcpy */
-    size_t size_bytes;
-} ms_st_entry;
+#include "formats/entry.h"
 
 typedef struct ms_safetensors ms_safetensors;
 
-/* Checks everything: header length, JSON, depth, each dtype, shape product, offsets inside the
+/* Types F64 F32 BF16 F16 I32 U8; others are refused.  Checks everything: header length, JSON, depth, each dtype, shape product, offsets inside the
  * file, no overlap, no gap, no duplicate names.  One line names the tensor, both numbers and the
  * offset. */
 ms_status ms_safetensors_open(ms_safetensors **out, const char *path, ms_error *err);
@@ -34,9 +24,8 @@ const ms_st_entry *ms_safetensors_find(const ms_safetensors *s, const char *name
 const char *ms_safetensors_path(const ms_safetensors *s);
 const char *ms_safetensors_metadata(const ms_safetensors *s, const char *key); /* NULL: none */
 
-/* Streams: fill(user, i, buffer) writes entry i's size_bytes, so that no second copy of a model is
- * needed.  metadata: pairs key, value, ..., NULL; may be NULL. */
-typedef ms_status ms_st_fill(void *user, int i, void *buffer, ms_error *err);
+/* Streams: data comes from fill, or with fill NULL from the entries.  metadata: pairs key, value,
+ * ..., NULL; may be NULL. */
 ms_status ms_safetensors_write(const char *path, const ms_st_entry *entry, int count,
                                const char *const *metadata, ms_st_fill *fill, void *user,
                                ms_error *err);
