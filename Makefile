@@ -9,7 +9,7 @@ CONFIG  := $(if $(ASAN),asan,$(if $(DEBUG),debug,release))
 TAG     := $(CONFIG)$(if $(filter-out cc gcc,$(notdir $(CC))),-$(notdir $(CC)))
 BUILD   := build/$(TAG)
 VERSION := $(shell sed -n 's/.*MINSTREL_VERSION "\(.*\)"/\1/p' include/minstrel.h)
-LIBS    := libcjson popt libzstd libxxhash
+LIBS    := libcjson popt libzstd libxxhash libpcre2-8 libutf8proc
 
 CPPFLAGS += -Isrc -Iinclude -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE -D_DARWIN_C_SOURCE -MMD -MP
 CFLAGS   += -std=c11 -g -fno-math-errno -ffp-contract=fast -pthread

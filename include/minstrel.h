@@ -116,6 +116,47 @@ minstrel_status minstrel_decode(const minstrel_model *m, const int32_t *ids, siz
                                 char **text, minstrel_error *err);
 void minstrel_tokens_free(int32_t *ids);
 
+/* -- tokenizers ------------------------------------------------------------------------------- */
+
+typedef struct minstrel_tokenizer minstrel_tokenizer;
+
+/* From a tokenizer.json or the folder of a model.  Any number of threads may encode at once. */
+minstrel_status minstrel_tokenizer_open(minstrel_tokenizer **out, const char *path,
+                                        minstrel_error *err);
+void minstrel_tokenizer_free(minstrel_tokenizer *t);
+int minstrel_tokenizer_vocab(const minstrel_tokenizer *t);
+/* The token's text in files ("\u0120the", "<|im_end|>"), lent; NULL for an id that has none. */
+const char *minstrel_tokenizer_name(const minstrel_tokenizer *t, int32_t id);
+
+/* Byte-level BPE, learnt from text; writes `out` (a tokenizer.json) and tokenizer_config.json
+ * beside it. */
+typedef struct {
+    size_t size;
+    int vocab;                   /* tokens in all; default 4096 */
+    int min_frequency;           /* of a pair; default 2 */
+    const char *pattern;         /* gpt2 gpt4 llama3 qwen2, or a regular expression; default gpt2 */
+    const char *const *specials; /* default one: <|endoftext|>; the first one ends a text */
+    int special_count;
+    int threads; /* 0: all cores */
+} minstrel_tokenizer_options;
+minstrel_tokenizer_options minstrel_default_tokenizer_options(void);
+minstrel_status minstrel_tokenizer_train(const char *const *path, int paths,
+                                         const minstrel_tokenizer_options *o, const char *out,
+                                         minstrel_error *err);
+
+enum {
+    MINSTREL_ENCODE_TEXT = 0,     /* nothing in the text is special: what strangers write */
+    MINSTREL_ENCODE_SPECIALS = 1, /* "<|im_start|>" is that token */
+    MINSTREL_ENCODE_FRAME = 2     /* with the tokens that the model expects around a text */
+};
+minstrel_status minstrel_tokenizer_encode(const minstrel_tokenizer *t, const char *text,
+                                          size_t text_bytes, int flags, int32_t **ids,
+                                          size_t *count, minstrel_error *err);
+/* The bytes of tokens (terminated; may hold NUL and what is no UTF-8), from malloc. */
+minstrel_status minstrel_tokenizer_decode(const minstrel_tokenizer *t, const int32_t *ids,
+                                          size_t count, char **text, size_t *text_bytes,
+                                          minstrel_error *err);
+
 /* -- sessions: token by token ---------------------------------------------------------------- */
 
 /* Room for `context` tokens; 0: what the model allows.  The model outlives the session. */

@@ -2,7 +2,6 @@
 #include "minstrel_internal.h"
 
 #include "infer/generate.h"
-#include "infer/output.h"
 #include "infer/session.h"
 
 #include <stdlib.h>
@@ -11,51 +10,6 @@
 struct minstrel_session {
     ms_session *session;
 };
-
-/* -- tokens ---------------------------------------------------------------------------------- */
-
-minstrel_status minstrel_encode(const minstrel_model *m, const char *text, size_t text_bytes,
-                                int32_t **ids, size_t *count, minstrel_error *err)
-{
-    ms_error e;
-
-    return ms_give(err, ms_tokenizer_encode(m->tokenizer, text, text_bytes, ids, count, &e), &e);
-}
-
-static ms_status decode(const minstrel_model *m, const int32_t *ids, size_t count, ms_bytes *text,
-                        ms_error *err)
-{
-    MS_TRY(ms_bytes_add(text, "", 0, err));
-    for (size_t i = 0; i < count; i++) {
-        size_t piece_bytes;
-        const char *piece = ms_tokenizer_piece(m->tokenizer, ids[i], &piece_bytes);
-
-        if (!piece)
-            return ms_fail(err, MS_INPUT, "token %zu is %d: expected 0 to %d", i, (int)ids[i],
-                           ms_tokenizer_vocab(m->tokenizer) - 1);
-        MS_TRY(ms_bytes_add(text, piece, piece_bytes, err));
-    }
-    return MS_OK;
-}
-
-minstrel_status minstrel_decode(const minstrel_model *m, const int32_t *ids, size_t count,
-                                char **text, minstrel_error *err)
-{
-    ms_bytes b = {0};
-    ms_error e;
-    ms_status s = decode(m, ids, count, &b, &e);
-
-    if (s)
-        free(b.data);
-    else
-        *text = b.data;
-    return ms_give(err, s, &e);
-}
-
-void minstrel_tokens_free(int32_t *ids)
-{
-    free(ids);
-}
 
 /* -- sessions -------------------------------------------------------------------------------- */
 

@@ -4,7 +4,9 @@
 #include "base/file.h"
 #include "data/shard.h"
 #include "data/source.h"
+#include "text/bpe_train.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,15 +35,37 @@ static ms_status learn_chars(const ms_prepare_options *o, ms_tokenizer **out, ms
     return ms_chars_finish(chars, out, err);
 }
 
+static ms_status learn_words(void *user, const char *text, size_t size, ms_error *err)
+{
+    return ms_bpe_trainer_add(user, text, size, err);
+}
+
+/* "bpe:4096": GPT-2's pattern; held-out text is not looked at. */
+static ms_status learn_bpe(const ms_prepare_options *o, ms_tokenizer **out, ms_error *err)
+{
+    ms_bpe_options b = ms_bpe_options_default();
+    ms_bpe_trainer *trainer;
+    char *end;
+    long vocab = strtol(o->tokenizer + 4, &end, 10);
+    ms_status s;
+
+    if (end == o->tokenizer + 4 || *end || vocab < 0 || vocab > INT_MAX)
+        return ms_fail(err, MS_INPUT, "tokenizer %.40s: expected bpe:N, N tokens", o->tokenizer);
+    b.vocab = (int)vocab;
+    MS_TRY(ms_bpe_trainer_new(&trainer, &b, err));
+    s = ms_source_visit(o->path, o->paths, learn_words, trainer, err);
+    if (s) {
+        ms_bpe_trainer_free(trainer);
+        return s;
+    }
+    return ms_bpe_trainer_finish(trainer, out, err);
+}
+
 static ms_status make_tokenizer(const ms_prepare_options *o, ms_tokenizer **out, ms_error *err)
 {
     if (!strcmp(o->tokenizer, "bytes")) return ms_tokenizer_bytes(out, err);
     if (!strcmp(o->tokenizer, "chars")) return learn_chars(o, out, err);
-    if (!strncmp(o->tokenizer, "bpe:", 4))
-        return ms_fail(err, MS_UNSUPPORTED,
-                       "tokenizer %s: BPE is not supported yet; bytes, chars or a "
-                       "tokenizer.json",
-                       o->tokenizer);
+    if (!strncmp(o->tokenizer, "bpe:", 4)) return learn_bpe(o, out, err);
     return ms_tokenizer_load(out, o->tokenizer, err);
 }
 
@@ -65,7 +89,7 @@ static ms_status encode_document(void *user, const char *text, size_t size, ms_e
         e->tokens++;
     }
     e->started = true;
-    MS_TRY(ms_tokenizer_encode(e->tokenizer, text, size, &ids, &count, err));
+    MS_TRY(ms_tokenizer_encode(e->tokenizer, text, size, MS_ENCODE_TEXT, &ids, &count, err));
     ms_shard_writer_put(e->writer, ids, count, size);
     e->tokens += count;
     free(ids);

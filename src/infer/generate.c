@@ -104,7 +104,8 @@ static ms_status encode(const job *j, prompt *p, const char *text, ms_error *err
     int context = j->m->config.context, vocab = j->m->config.vocab, room;
 
     if (text[0])
-        MS_TRY(ms_tokenizer_encode(j->tokenizer, text, strlen(text), &p->ids, &p->count, err));
+        MS_TRY(ms_tokenizer_encode(j->tokenizer, text, strlen(text),
+                                   MS_ENCODE_SPECIALS | MS_ENCODE_FRAME, &p->ids, &p->count, err));
     else
         MS_TRY(encode_empty(j, p, err));
     for (size_t i = 0; i < p->count; i++)

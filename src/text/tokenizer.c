@@ -1,58 +1,11 @@
-/* tokenizer - bytes and characters to ids and back */
+/* tokenizer - the kinds that are made here, and what a model asks of any */
 #include "text/tokenizer.h"
 
-#include "base/tensor.h"
 #include "text/vocabulary.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { CODE_POINTS = 0x110000 };
-
-/* -- UTF-8 ----------------------------------------------------------------------------------- */
-
-int ms_utf8_read(const char *text, size_t size_bytes, uint32_t *code)
-{
-    const uint8_t *p = (const uint8_t *)text;
-    static const uint32_t lowest[] = {0, 0, 0x80, 0x800, 0x10000};
-    int n = p[0] < 0x80 ? 1 : p[0] >> 5 == 6 ? 2 : p[0] >> 4 == 14 ? 3 : p[0] >> 3 == 30 ? 4 : 0;
-    uint32_t c;
-
-    if (n == 0 || (size_t)n > size_bytes) return 0;
-    c = n == 1 ? p[0] : p[0] & (0xffu >> (n + 1));
-    for (int i = 1; i < n; i++) {
-        if (p[i] >> 6 != 2) return 0;
-        c = c << 6 | (p[i] & 63u);
-    }
-    if (c < lowest[n] || c >= CODE_POINTS || (c >= 0xd800 && c < 0xe000)) return 0;
-    *code = c;
-    return n;
-}
-
-int ms_utf8_write(uint32_t c, char out[4])
-{
-    if (c < 0x80) {
-        out[0] = (char)c;
-        return 1;
-    }
-    if (c < 0x800) {
-        out[0] = (char)(0xc0 | c >> 6);
-        out[1] = (char)(0x80 | (c & 63));
-        return 2;
-    }
-    if (c < 0x10000) {
-        out[0] = (char)(0xe0 | c >> 12);
-        out[1] = (char)(0x80 | (c >> 6 & 63));
-        out[2] = (char)(0x80 | (c & 63));
-        return 3;
-    }
-    out[0] = (char)(0xf0 | c >> 18);
-    out[1] = (char)(0x80 | (c >> 12 & 63));
-    out[2] = (char)(0x80 | (c >> 6 & 63));
-    out[3] = (char)(0x80 | (c & 63));
-    return 4;
-}
 
 size_t ms_utf8_pending(const char *text, size_t size_bytes)
 {
@@ -68,45 +21,37 @@ size_t ms_utf8_pending(const char *text, size_t size_bytes)
 
 /* -- making ---------------------------------------------------------------------------------- */
 
-ms_status ms_vocabulary_new(ms_tokenizer **out, ms_tokenizer_type type, int vocab, ms_error *err)
+static ms_status close_vocabulary(ms_tokenizer *t, ms_status s, ms_tokenizer **out, ms_error *err)
 {
-    ms_tokenizer *t = calloc(1, sizeof *t);
-
-    if (t) {
-        t->type = type;
-        t->vocab = vocab;
-        t->eos = -1;
-        t->piece = calloc((size_t)vocab + 1, sizeof *t->piece);
-        if (type == MS_TOKENIZER_CHARS) t->id_of = malloc(CODE_POINTS * sizeof *t->id_of);
-    }
-    if (!t || !t->piece || (type == MS_TOKENIZER_CHARS && !t->id_of)) {
+    if (!s) s = ms_vocabulary_finish(t, err);
+    if (!s) s = ms_vocabulary_seal(t, err);
+    if (s) {
         ms_tokenizer_free(t);
-        return ms_fail(err, MS_MEMORY, "out of memory for a vocabulary of %d", vocab);
+        return s;
     }
-    for (int i = 0; t->id_of && i < CODE_POINTS; i++) t->id_of[i] = -1;
     *out = t;
     return MS_OK;
 }
 
-void ms_vocabulary_set_char(ms_tokenizer *t, int id, uint32_t code)
-{
-    t->piece[id].size_bytes = (uint8_t)ms_utf8_write(code, t->piece[id].text);
-    t->id_of[code] = id;
-}
-
 ms_status ms_tokenizer_bytes(ms_tokenizer **out, ms_error *err)
 {
-    MS_TRY(ms_vocabulary_new(out, MS_TOKENIZER_BYTES, 257, err));
-    for (int i = 0; i < 256; i++) {
-        (*out)->piece[i].text[0] = (char)i;
-        (*out)->piece[i].size_bytes = 1;
+    ms_tokenizer *t;
+    ms_status s;
+
+    MS_TRY(ms_vocabulary_new(&t, MS_SYMBOLS_BYTES, err));
+    t->bos = t->eos = 256; /* the end of one text is the start of the next */
+    s = ms_vocabulary_set(t, 256, MS_END_OF_TEXT, strlen(MS_END_OF_TEXT), MS_TOKEN_SPECIAL, err);
+    for (int b = 0; b < 256 && !s; b++) {
+        char key[4];
+
+        s = ms_vocabulary_set(t, b, key, (size_t)ms_utf8_write(ms_byte_character(b), key),
+                              MS_TOKEN_NORMAL, err);
     }
-    (*out)->eos = 256;
-    return MS_OK;
+    return close_vocabulary(t, s, out, err);
 }
 
 struct ms_chars {
-    uint8_t seen[CODE_POINTS];
+    uint8_t seen[MS_CODE_POINTS];
 };
 
 ms_status ms_chars_new(ms_chars **out, ms_error *err)
@@ -140,29 +85,33 @@ ms_status ms_chars_add(ms_chars *c, const char *text, size_t size_bytes, ms_erro
     return MS_OK;
 }
 
+static ms_status chars_finish(const ms_chars *c, ms_tokenizer **out, ms_error *err)
+{
+    ms_tokenizer *t;
+    ms_status s = MS_OK;
+    int id = 0;
+
+    MS_TRY(ms_vocabulary_new(&t, MS_SYMBOLS_CHARS, err));
+    for (uint32_t code = 0; code < MS_CODE_POINTS && !s; code++) {
+        char key[4];
+
+        if (c->seen[code])
+            s = ms_vocabulary_set(t, id++, key, (size_t)ms_utf8_write(code, key), MS_TOKEN_NORMAL,
+                                  err);
+    }
+    if (id == 0) s = ms_fail(err, MS_INPUT, "the text is empty: there are no characters to learn");
+    return close_vocabulary(t, s, out, err);
+}
+
 ms_status ms_chars_finish(ms_chars *c, ms_tokenizer **out, ms_error *err)
 {
-    int vocab = 0, id = 0;
-    ms_status s;
+    ms_status s = chars_finish(c, out, err);
 
-    for (int i = 0; i < CODE_POINTS; i++) vocab += c->seen[i];
-    s = vocab ? ms_vocabulary_new(out, MS_TOKENIZER_CHARS, vocab, err)
-              : ms_fail(err, MS_INPUT, "the text is empty: there are no characters to learn");
-    for (int i = 0; !s && i < CODE_POINTS; i++)
-        if (c->seen[i]) ms_vocabulary_set_char(*out, id++, (uint32_t)i);
     ms_chars_free(c);
     return s;
 }
 
-void ms_tokenizer_free(ms_tokenizer *t)
-{
-    if (!t) return;
-    free(t->piece);
-    free(t->id_of);
-    free(t);
-}
-
-/* -- using ----------------------------------------------------------------------------------- */
+/* -- questions ------------------------------------------------------------------------------- */
 
 int ms_tokenizer_vocab(const ms_tokenizer *t)
 {
@@ -171,12 +120,14 @@ int ms_tokenizer_vocab(const ms_tokenizer *t)
 
 const char *ms_tokenizer_kind(const ms_tokenizer *t)
 {
-    return t->type == MS_TOKENIZER_BYTES ? "bytes" : "chars";
+    if (t->merge_count == 0 && t->symbols == MS_SYMBOLS_BYTES) return "bytes";
+    if (t->merge_count == 0 && !t->byte_fallback) return "chars";
+    return t->symbols == MS_SYMBOLS_BYTES ? "bpe" : "sentencepiece";
 }
 
 int ms_tokenizer_bos(const ms_tokenizer *t)
 {
-    return t->eos; /* the end of one text is the start of the next */
+    return t->bos;
 }
 
 int ms_tokenizer_eos(const ms_tokenizer *t)
@@ -184,53 +135,32 @@ int ms_tokenizer_eos(const ms_tokenizer *t)
     return t->eos;
 }
 
-static ms_status encode_chars(const ms_tokenizer *t, const char *text, size_t size_bytes,
-                              int32_t *ids, size_t *count, ms_error *err)
+const char *ms_tokenizer_chat_template(const ms_tokenizer *t)
 {
-    for (size_t i = 0; i < size_bytes;) {
-        uint32_t code = 0;
-        int n = ms_utf8_read(text + i, size_bytes - i, &code);
-
-        if (n == 0)
-            return ms_fail_at(err, MS_INPUT, NULL, (int64_t)i, "byte 0x%02x is not valid UTF-8",
-                              (unsigned)(uint8_t)text[i]);
-        if (t->id_of[code] < 0)
-            return ms_fail_at(err, MS_INPUT, NULL, (int64_t)i,
-                              "character \"%.*s\" (U+%04X) has no token in this model", n, text + i,
-                              (unsigned)code);
-        ids[(*count)++] = t->id_of[code];
-        i += (size_t)n;
-    }
-    return MS_OK;
+    return t->chat_template;
 }
 
-ms_status ms_tokenizer_encode(const ms_tokenizer *t, const char *text, size_t size_bytes,
-                              int32_t **ids, size_t *count, ms_error *err)
+int ms_tokenizer_find(const ms_tokenizer *t, const char *token)
 {
-    int32_t *list = NULL;
-    ms_status s = MS_OK;
-    size_t bytes;
+    return ms_vocabulary_find(t, token, strlen(token));
+}
 
-    if (ms_size_mul(size_bytes + 1, sizeof *list, &bytes)) list = malloc(bytes);
-    if (!list) return ms_fail(err, MS_MEMORY, "out of memory for %zu tokens", size_bytes);
-    *count = 0;
-    if (t->type == MS_TOKENIZER_CHARS) {
-        s = encode_chars(t, text, size_bytes, list, count, err);
-    } else {
-        for (size_t i = 0; i < size_bytes; i++) list[i] = (uint8_t)text[i];
-        *count = size_bytes;
-    }
-    if (s) {
-        free(list);
-        return s;
-    }
-    *ids = list;
-    return MS_OK;
+const char *ms_tokenizer_name(const ms_tokenizer *t, int32_t id)
+{
+    if (id < 0 || id >= t->vocab || t->token[id].kind == MS_TOKEN_NONE) return NULL;
+    return ms_token_key(t, id);
 }
 
 const char *ms_tokenizer_piece(const ms_tokenizer *t, int32_t id, size_t *size_bytes)
 {
     if (id < 0 || id >= t->vocab) return NULL;
-    *size_bytes = t->piece[id].size_bytes;
-    return t->piece[id].text;
+    *size_bytes = t->token[id].piece_bytes;
+    return t->text + t->token[id].piece_at;
+}
+
+bool ms_tokenizer_leads(const ms_tokenizer *t)
+{
+    for (int i = 0; i < t->normalizers; i++)
+        if (t->normalizer[i].kind == MS_NORMALIZE_PREPEND) return t->spaces_shown;
+    return false;
 }
