@@ -54,10 +54,11 @@ ms_tensor ms_arena_tensor(ms_arena *a, const char *name, ms_dtype dtype, int ran
 {
     ms_tensor t = ms_tensor_make(NULL, dtype, rank, dim);
     size_t bytes = ms_dtype_bytes(dtype);
+    int block = ms_dtype_block(dtype);
 
     if (!ms_present(t)) return t;
     for (int i = 0; i < rank; i++)
-        if (!ms_size_mul(bytes, (size_t)dim[i], &bytes)) {
+        if (!ms_size_mul(bytes, (size_t)(i + 1 < rank ? dim[i] : dim[i] / block), &bytes)) {
             a->failed = true;
             return t;
         }

@@ -248,7 +248,7 @@ bool ms_path_is_folder(const char *path)
 ms_status ms_path_join(char *out, size_t out_bytes, const char *a, const char *b, ms_error *err)
 {
     size_t length = strlen(a);
-    int n = snprintf(out, out_bytes, "%s%s%s", a, length && a[length - 1] == '/' ? "" : "/", b);
+    int n = snprintf(out, out_bytes, "%s%s%s", a, !length || a[length - 1] == '/' ? "" : "/", b);
 
     if (n < 0 || (size_t)n >= out_bytes)
         return ms_fail_at(err, MS_INPUT, a, -1, "the path is too long");
@@ -429,7 +429,8 @@ ms_status ms_file_publish(const char *from, const char *to, ms_error *err)
     if (n < 0 || (size_t)n >= sizeof temp)
         return ms_fail_at(err, MS_INPUT, to, -1, "the path is too long");
     unlink(temp);
-    if (link(from, temp)) return copy_file(from, to, err);
+    /* of a link the content, not the link */
+    if (linkat(AT_FDCWD, from, AT_FDCWD, temp, AT_SYMLINK_FOLLOW)) return copy_file(from, to, err);
     if (rename(temp, to)) {
         ms_fail_errno(err, to, "cannot write");
         unlink(temp);

@@ -4,6 +4,8 @@
 #include "base/file.h"
 
 #include <errno.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +23,12 @@ ms_status ms_json_parse(cJSON **out, const char *text, size_t size_bytes, const 
         return ms_fail_at(err, MS_MEMORY, path, -1, "out of memory for %zu bytes of JSON",
                           size_bytes);
     if (!o) return ms_fail_at(err, MS_FORMAT, path, end ? end - text : -1, "is not valid JSON");
+    while (end < text + size_bytes && (*end == ' ' || (*end >= '\t' && *end <= '\r'))) end++;
+    if (end != text + size_bytes) {
+        cJSON_Delete(o);
+        return ms_fail_at(err, MS_FORMAT, path, end - text,
+                          "is not valid JSON: text behind its end");
+    }
     if (!cJSON_IsObject(o)) {
         cJSON_Delete(o);
         return ms_fail_at(err, MS_FORMAT, path, 0, "expected a JSON object");
@@ -61,6 +69,21 @@ void ms_json_begin(ms_json *j)
     j->failed = !j->root;
 }
 
+/* The shortest text that reads back as the same number; JSON has no nan and no inf. */
+static cJSON *create_number(double value)
+{
+    char text[40];
+
+    if (!isfinite(value)) return cJSON_CreateNull();
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) break;
+    }
+    for (char *c = text; *c; c++)
+        if (*c == ',') *c = '.'; /* the decimal point of the locale */
+    return cJSON_CreateRaw(text);
+}
+
 static cJSON *add(ms_json *j, cJSON *in, const char *key, cJSON *item)
 {
     bool added =
@@ -84,7 +107,7 @@ cJSON *ms_json_add_array(ms_json *j, cJSON *in, const char *key)
 
 void ms_json_add_number(ms_json *j, cJSON *in, const char *key, double value)
 {
-    add(j, in, key, cJSON_CreateNumber(value));
+    add(j, in, key, create_number(value));
 }
 
 void ms_json_add_text(ms_json *j, cJSON *in, const char *key, const char *text)

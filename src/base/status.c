@@ -61,6 +61,8 @@ ms_status ms_fail_errno(ms_error *err, const char *path, const char *what)
     if (!err) return MS_IO;
     fill(err, MS_IO, path, -1);
     snprintf(err->message, sizeof err->message, "%s: %s", what, strerror(code));
+    make_printable(err->message);
+    make_printable(err->path);
     return MS_IO;
 }
 

@@ -36,9 +36,9 @@ typedef struct ms_gguf ms_gguf;
 /* -- reading --------------------------------------------------------------------------------- */
 
 /* Maps a file and checks everything before use: each count against the bytes that are left before
- * anything is allocated, each length, type, nesting of arrays (refused), dimension, product, offset,
- * alignment; duplicate keys and names; tensors inside the file, not overlapping.  One line says what
- * and where.  Memory taken is in proportion to the header, not to what it claims. */
+ * anything is allocated, each length, type, nesting of arrays (refused), dimension, product,
+ * offset, alignment; duplicate keys and names; tensors inside the file, not overlapping.  One line
+ * says what and where.  Memory taken is in proportion to the header, not to what it claims. */
 ms_status ms_gguf_open(ms_gguf **out, const char *path, ms_error *err);
 void ms_gguf_close(ms_gguf *g);
 const char *ms_gguf_path(const ms_gguf *g);

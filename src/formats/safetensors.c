@@ -106,6 +106,25 @@ static ms_status read_offsets(ms_st_entry *e, const cJSON *item, const uint8_t *
     return MS_OK;
 }
 
+/* One map of texts to texts. */
+static ms_status check_metadata(const ms_safetensors *s, ms_error *err)
+{
+    const cJSON *item, *value;
+    int maps = 0;
+
+    cJSON_ArrayForEach(item, s->header)
+    {
+        bool texts = cJSON_IsObject(item);
+
+        if (strcmp(item->string, "__metadata__") != 0) continue;
+        cJSON_ArrayForEach(value, item) texts = texts && cJSON_IsString(value);
+        if (++maps > 1 || !texts)
+            return ms_fail_at(err, MS_FORMAT, s->path, LENGTH_BYTES,
+                              "__metadata__: expected one map of texts to texts");
+    }
+    return MS_OK;
+}
+
 static ms_status read_entries(ms_safetensors *s, const uint8_t *data, size_t size, ms_error *err)
 {
     const cJSON *item;
@@ -223,6 +242,7 @@ static ms_status read_header(ms_safetensors *s, ms_error *err)
         return ms_fail_at(err, MS_MEMORY, s->path, -1, "out of memory for %zu tensors", items);
     p += LENGTH_BYTES + length;
     size -= LENGTH_BYTES + (size_t)length;
+    MS_TRY(check_metadata(s, err));
     MS_TRY(read_entries(s, p, size, err));
     MS_TRY(check_layout(s, p, size, err));
     return sort_names(s, err);
@@ -305,7 +325,7 @@ static const char *dtype_text(ms_dtype dtype)
 {
     for (int i = 0; i < DTYPES; i++)
         if (dtypes[i].dtype == dtype) return dtypes[i].name;
-    return "?";
+    return NULL;
 }
 
 /* The header as JSON text, from cJSON; NULL when memory is out. */
@@ -374,10 +394,15 @@ ms_status ms_safetensors_write(const char *path, const ms_st_entry *entry, int c
                                const char *const *metadata, ms_st_fill *fill, void *user,
                                ms_error *err)
 {
-    char *text = header_text(entry, count, metadata);
+    char *text;
     ms_writer *w;
     ms_status s;
 
+    for (int i = 0; i < count; i++)
+        if (!dtype_text(entry[i].dtype))
+            return ms_fail_at(err, MS_UNSUPPORTED, path, -1, "tensor %.80s: safetensors has no %s",
+                              entry[i].name, ms_dtype_name(entry[i].dtype));
+    text = header_text(entry, count, metadata);
     if (!text) return ms_fail_at(err, MS_MEMORY, path, -1, "out of memory for a header");
     s = ms_writer_open(&w, path, err);
     if (s) {

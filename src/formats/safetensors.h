@@ -13,7 +13,8 @@
 
 typedef struct ms_safetensors ms_safetensors;
 
-/* Types F64 F32 BF16 F16 I32 U8; others are refused.  Checks everything: header length, JSON, depth, each dtype, shape product, offsets inside the
+/* Types F64 F32 BF16 F16 I32 U8; others are refused.
+ * Checks everything: header length, JSON, depth, each dtype, shape product, offsets inside the
  * file, no overlap, no gap, no duplicate names.  One line names the tensor, both numbers and the
  * offset. */
 ms_status ms_safetensors_open(ms_safetensors **out, const char *path, ms_error *err);

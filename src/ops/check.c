@@ -1,7 +1,8 @@
 /* check - one check per op: presence, types, shapes, overlaps, scalars
  *
  * Shapes are written as in the contracts, one word per operand in the order of the op's list of
- * tensors (ORDER OPERANDS): "NC N2 iN" is (N, C), (N, 2) and (N) of i32.  A letter stands for the
+ * tensors (ORDER OPERANDS): "NC N2 iN" is (N, C), (N, 2) and (N) of i32, "qOI"
+ * is (O, I) of a stored type.  A letter stands for the
  * same number in all words of a call; "*" is any shape and type.  Relations between letters
  * (Y = O/2) are checked behind it, one line each. */
 #include "ops/ops.h"
@@ -93,10 +94,24 @@ static bool unify(call *c, const char *word, ms_tensor t)
     return true;
 }
 
+/* Any real type, but of 64 bits only where that is the device's; rows of whole blocks. */
+static ms_status check_stored(const call *c, const char *name, ms_tensor t)
+{
+    bool known = (unsigned)t.dtype < MS_DTYPE_COUNT && ms_dtype_is_real(t.dtype);
+    int block;
+
+    if (!known || (t.dtype == MS_F64 && c->device->real != MS_F64))
+        return fail(c, MS_INPUT, "%s: cannot be of type %s", name, ms_dtype_name(t.dtype));
+    block = ms_dtype_block(t.dtype);
+    if (t.dim[t.rank - 1] % block == 0) return MS_OK;
+    return fail(c, MS_SHAPE, "%s: rows of %d are no multiple of %s's block of %d", name,
+                t.dim[t.rank - 1], ms_dtype_name(t.dtype), block);
+}
+
 static ms_status check_operand(call *c, const ms_operand *o, const char *word)
 {
     ms_tensor t = operand(c, o);
-    bool any = word[0] == '*', integer = word[0] == 'i';
+    bool any = word[0] == '*', integer = word[0] == 'i', stored = word[0] == 'q';
     ms_dtype dtype = integer ? MS_I32 : c->device->real;
     char expected[64], got[64];
 
@@ -106,11 +121,16 @@ static ms_status check_operand(call *c, const ms_operand *o, const char *word)
     }
     if (!t.data) return fail(c, MS_INPUT, "%s: has no memory", o->name);
     if (any) return MS_OK;
+    if (stored) {
+        MS_TRY(check_stored(c, o->name, t));
+        dtype = t.dtype;
+    }
     if (t.dtype != dtype)
         return fail(c, MS_INPUT, "%s: expected %s, got %s", o->name, ms_dtype_name(dtype),
                     ms_dtype_name(t.dtype));
-    if (unify(c, word + integer, t)) return MS_OK;
-    expected_text(c, word + integer, expected, sizeof expected);
+    word += integer || stored;
+    if (unify(c, word, t)) return MS_OK;
+    expected_text(c, word, expected, sizeof expected);
     return fail(c, MS_SHAPE, "%s: expected %s, got %s", o->name, expected, ms_shape_text(t, got));
 }
 
@@ -262,7 +282,7 @@ ms_status ms_check_embed_fwd(const ms_device *d, const ms_embed_fwd_args *a, ms_
 {
     call c = call_of(d, MS_OP_embed_fwd, a, err);
 
-    MS_TRY(check_operands(&c, "NC VC PC iN iB2"));
+    MS_TRY(check_operands(&c, "NC qVC PC iN iB2"));
     MS_TRY(check_divides(&c, 'N', 'B'));
     MS_TRY(check_finite(&c, "scale", a->scale));
     MS_TRY(check_drop(&c, a->drop));
@@ -363,6 +383,17 @@ static ms_status check_rope(const call *c, bool has_rot)
         return fail(c, MS_SHAPE, "rot: expected at most %d pairs, got %d", (int)(D / 2),
                     dim(c, 'R'));
     return MS_OK;
+}
+
+ms_status ms_check_linear_stored(const ms_device *d, const ms_linear_stored_args *a, ms_error *err)
+{
+    call c = call_of(d, MS_OP_linear_stored, a, err);
+
+    MS_TRY(check_operands(&c, "NY NI qOI O"));
+    if (a->at < 0 || a->at > dim(&c, 'Y') - dim(&c, 'O'))
+        return fail(&c, MS_SHAPE, "at: columns %d to %d of y, which has %d", a->at,
+                    a->at + dim(&c, 'O') - 1, dim(&c, 'Y'));
+    return check_overlap(&c, "");
 }
 
 ms_status ms_check_rope_fwd(const ms_device *d, const ms_rope_fwd_args *a, ms_error *err)

@@ -75,6 +75,10 @@ static const ms_operand linear_fwd_operands[] = {MS_LINEAR_FWD_TENSORS(OPERAND)}
 static const ms_operand linear_bwd_operands[] = {MS_LINEAR_BWD_TENSORS(OPERAND)};
 #undef ARGS
 
+#define ARGS ms_linear_stored_args
+static const ms_operand linear_stored_operands[] = {MS_LINEAR_STORED_TENSORS(OPERAND)};
+#undef ARGS
+
 #define ARGS ms_rope_fwd_args
 static const ms_operand rope_fwd_operands[] = {MS_ROPE_FWD_TENSORS(OPERAND)};
 #undef ARGS

@@ -13,6 +13,8 @@
  * I, O inputs and outputs of a linear map, P positions of a table or parameters in all.
  *
  * Types: "real" is f64 on ref and f32 on the others; all real operands of a call agree.
+ * "stored" is the type of weights as files have them: any real type of tensor.h, block types
+ * included (a row is a multiple of the block); arithmetic is in real.
  * Aliases: an operand that is written overlaps no other unless the contract says "may alias", then
  * exactly or not at all.
  * Rule of gradients: of parameters +=, of activations = unless an accumulate flag says +=.
@@ -41,6 +43,7 @@
     X(add_norm_bwd)                                                                                \
     X(linear_fwd)                                                                                  \
     X(linear_bwd)                                                                                  \
+    X(linear_stored)                                                                               \
     X(rope_fwd)                                                                                    \
     X(rope_bwd)                                                                                    \
     X(attention_fwd)                                                                               \
@@ -112,7 +115,7 @@ typedef enum {
 /* embed_fwd - y[b,t] = scale * e[id[b,t]] + pos[start[b] + t]
  *
  *   y    out  (N, C)  real
- *   e    in   (V, C)  real
+ *   e    in   (V, C)  stored
  *   pos  in   (P, C)  real; optional: learned or sinusoidal positions; start + length <= P
  *   id   in   (N)     i32, 0 <= id < V (the caller has checked)
  *   seq  in   (B, 2)  i32 (ms_seq); T = N / B
@@ -274,6 +277,24 @@ typedef struct {
     ms_act act;
     bool accumulate;
 } ms_linear_bwd_args;
+
+/* linear_stored - columns [at, at + O) of y = x w^T + b, with weights as they are stored
+ *
+ *   y  inout  (N, Y)  real: the other columns are left as they are
+ *   x  in     (N, I)  real
+ *   w  in     (O, I)  stored
+ *   b  in     (O)     real; optional
+ *   at: first column; 0 <= at, at + O <= Y
+ *
+ * Weights that are used together may be of several types: each part goes to columns of its own.
+ * For inference: there is no backward.
+ * Numerics:  c = sum(I), with w taken as it is stored.
+ * Order:     fixed per element: the bits of a row do not depend on N or the number of threads. */
+#define MS_LINEAR_STORED_TENSORS(X) X(y, inout) X(x, in) X(w, in) X(b, in_opt)
+typedef struct {
+    MS_LINEAR_STORED_TENSORS(MS_FIELD)
+    int at;
+} ms_linear_stored_args;
 
 /* -- rope: split of qkv, norm of q and k, rotation, append to the cache ------------------------ */
 

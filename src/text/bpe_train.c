@@ -3,7 +3,7 @@
  *
  *   words:  all distinct ones as token ids in one array, with their counts
  *   pairs:  a hash table: how often a pair stands in the text, and in which words
- *   queue:  a heap of pairs by count; a count that has changed since is corrected when it comes up */
+ *   queue:  a heap of pairs by count; a count that has changed is corrected when it comes up */
 #include "text/bpe_train.h"
 
 #include "base/tensor.h"

@@ -189,12 +189,12 @@ int rename(const char *from, const char *to)
     return no_file(EIO) ? -1 : next(from, to);
 }
 
-int link(const char *from, const char *to)
+int linkat(int a, const char *from, int b, const char *to, int flags)
 {
-    static int (*next)(const char *, const char *);
+    static int (*next)(int, const char *, int, const char *, int);
 
-    NEXT(next, "link");
-    return no_file(EIO) ? -1 : next(from, to);
+    NEXT(next, "linkat");
+    return no_file(EIO) ? -1 : next(a, from, b, to, flags);
 }
 
 int unlink(const char *path)

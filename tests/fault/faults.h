@@ -1,7 +1,7 @@
 /* faults - makes the nth allocation, or the nth call on a file, fail
  *
  * The test program has functions of its own in place of malloc and its kin, and of open, write,
- * fsync, rename, link, unlink, mkdir, opendir, close: the library and what it calls get these. */
+ * fsync, rename, linkat, unlink, mkdir, opendir, close: the library and what it calls get these. */
 #ifndef TESTS_FAULT_FAULTS_H
 #define TESTS_FAULT_FAULTS_H
 

@@ -5,6 +5,7 @@
 #include "conformance.h"
 #include "contracts.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,7 +82,8 @@ static void wrong_rank(trial *t, int i)
     demand(t, &args, "the rank", operand_name(o, i));
 }
 
-static void wrong_type(trial *t, int i)
+/* stored: any real type that the device takes is right. */
+static void wrong_type(trial *t, int i, bool stored)
 {
     ms_op o = t->got.c.op;
     ms_any_args args = t->got.c.args;
@@ -89,7 +91,8 @@ static void wrong_type(trial *t, int i)
     ms_dtype was = a->dtype;
 
     for (ms_dtype d = (ms_dtype)0; d < MS_DTYPE_COUNT; d++) {
-        if (d == was) continue;
+        if (d == was || (stored && ms_dtype_is_real(d) && d != MS_F64)) continue;
+        if (stored && d == t->got.queue.device->real) continue;
         a->dtype = d;
         demand(t, &args, "the type", operand_name(o, i));
     }
@@ -155,7 +158,7 @@ static void wrong_divisors(trial *t)
         for (int pass = 0; pass < 2; pass++) { /* first to find, then to replace */
             for (int i = 0; word_at(contract_of(o)->words, ' ', i, word, sizeof word); i++) {
                 ms_tensor *a = operand_of(&args, o, i);
-                const char *letters = word + (word[0] == 'i');
+                const char *letters = word + (word[0] == 'i' || word[0] == 'q');
 
                 for (int k = 0; k < a->rank; k++) {
                     if (letters[k] == rule[0]) whole = a->dim[k];
@@ -168,7 +171,7 @@ static void wrong_divisors(trial *t)
 }
 
 /* Scalars, and values of their kind that no contract takes. */
-typedef enum { PROBABILITY, FRACTION, POSITIVE, FINITE, NOT_NEGATIVE, ACT, COUNT } kind;
+typedef enum { PROBABILITY, FRACTION, POSITIVE, FINITE, NOT_NEGATIVE, ACT, COLUMN, COUNT } kind;
 
 #define SCALAR(name, field, kind)                                                                  \
     {                                                                                              \
@@ -190,6 +193,7 @@ static const struct {
     SCALAR(add_norm_bwd, drop.p, PROBABILITY),
     SCALAR(linear_fwd, act, ACT),
     SCALAR(linear_bwd, act, ACT),
+    SCALAR(linear_stored, at, COLUMN),
     SCALAR(attention_fwd, scale, FINITE),
     SCALAR(attention_fwd, drop.p, PROBABILITY),
     SCALAR(attention_bwd, scale, FINITE),
@@ -212,6 +216,7 @@ static void wrong_scalar(trial *t, size_t offset, kind k, const char *name)
                                       {INFINITY, -INFINITY, NAN, NAN},
                                       {-1, -INFINITY, INFINITY, NAN}};
     static const int acts[] = {MS_ACT_COUNT, -1, 1 << 30, MS_ACT_COUNT + 1};
+    static const int columns[] = {-1, 1 << 30, INT_MAX, INT_MIN};
 
     for (int n = 0; n < 4; n++) {
         ms_any_args args = t->got.c.args;
@@ -223,6 +228,8 @@ static void wrong_scalar(trial *t, size_t offset, kind k, const char *name)
             memcpy(at, &p, sizeof p);
         else if (k == ACT)
             memcpy(at, &acts[n], sizeof acts[n]);
+        else if (k == COLUMN)
+            memcpy(at, &columns[n], sizeof columns[n]);
         else if (k == COUNT)
             memcpy(at, &count, sizeof count);
         else
@@ -243,9 +250,9 @@ void refuse(trial *t)
         if (t->got.bytes[i] == 0) continue;
         wrong_presence(t, i);
         if (word[0] != '*') {
-            wrong_dimensions(t, i, word + (word[0] == 'i'));
+            wrong_dimensions(t, i, word + (word[0] == 'i' || word[0] == 'q'));
             wrong_rank(t, i);
-            wrong_type(t, i);
+            wrong_type(t, i, word[0] == 'q');
         }
         for (int k = 0; k < operand_count(o); k++)
             if (k != i && t->got.bytes[k] > 0) wrong_overlaps(t, i, k);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const contract contracts[MS_OP_COUNT] = {
-    [MS_OP_embed_fwd] = {"NC VC PC iN iB2", "", "N%B", "", ""},
+    [MS_OP_embed_fwd] = {"NC qVC PC iN iB2", "", "N%B", "", ""},
     [MS_OP_embed_bwd] = {"VC PC NC iN iB2", "", "N%B", "", ""},
     [MS_OP_norm_fwd] = {"NC N2 NC C C", "y=x", "", "", "y stat x"},
     [MS_OP_norm_bwd] = {"NC C C NC NC N2 C", "dx=dy", "", "", ""},
@@ -13,6 +13,7 @@ static const contract contracts[MS_OP_COUNT] = {
     [MS_OP_add_norm_bwd] = {"NC NC C C NC NC N2 C", "dr=dy|df=dy", "", "", ""},
     [MS_OP_linear_fwd] = {"NY NO NI OI O NO", "", "", "YO", "y u x work"},
     [MS_OP_linear_bwd] = {"NX OI O NO NI OI NX NI", "dx=u", "", "X", ""},
+    [MS_OP_linear_stored] = {"NY NI qOI O", "", "", "", "y x"},
     [MS_OP_rope_fwd] = {"NHD BKSD BKSD NJ NM D D PR2 iB2", "", "N%B H%K", "HKDJM", ""},
     [MS_OP_rope_bwd] = {"NM D D NHD BKSD BKSD NM NJ D D PR2 iB2", "", "N%B H%K", "HKDJM", ""},
     [MS_OP_attention_fwd] = {"NHD NH NHD BKSD BKSD iB2", "y=q", "N%B H%K", "", "y lse q"},

@@ -364,8 +364,10 @@ static void options_that_do_not_fit_are_refused(void **state)
     o.initialise = "zeros";
     runs_refused(&r, &o, MS_INPUT, "expected normal or xavier, got zeros");
     o = runs_options(&r, "run");
-    o.data.tokenizer = "bpe:1000";
-    runs_refused(&r, &o, MS_UNSUPPORTED, "BPE is not supported yet");
+    o.data.tokenizer = "bpe:many";
+    runs_refused(&r, &o, MS_INPUT, "expected bpe:N");
+    o.data.tokenizer = "bpe:256";
+    runs_refused(&r, &o, MS_INPUT, "vocabulary: expected 257 to");
     o = runs_options(&r, "run");
     o.config_path = runs_path(&r, "nowhere.json");
     runs_refused(&r, &o, MS_IO, "No such file");

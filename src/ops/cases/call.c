@@ -1,6 +1,8 @@
 /* call - memory, fills and runs of cases */
 #include "ops/cases/call.h"
 
+#include "base/half.h"
+#include "base/quant.h"
 #include "base/rng.h"
 
 #include <math.h>
@@ -225,6 +227,23 @@ static void fill_reals(ms_call *call, ms_fill fill, int i)
     }
 }
 
+/* A block of a type that is only read: random bits, and scales that are none too large. */
+static void fill_block(char *to, ms_dtype dtype, ms_rng *r)
+{
+    static const struct {
+        ms_dtype dtype;
+        int scale, scales; /* where halves stand, how many */
+    } halves[] = {{MS_Q2_K, 80, 2}, {MS_Q3_K, 108, 1}, {MS_Q5_K, 0, 2}};
+
+    for (size_t k = 0; k < ms_dtype_bytes(dtype); k++) to[k] = (char)ms_rng_below(r, 256);
+    for (size_t h = 0; h < sizeof halves / sizeof *halves; h++)
+        for (int k = 0; k < halves[h].scales && halves[h].dtype == dtype; k++) {
+            uint16_t half = ms_f16_from_float((float)ms_rng_normal(r) / 64);
+
+            memcpy(to + halves[h].scale + 2 * k, &half, sizeof half);
+        }
+}
+
 /* Cosine and sine of some angle each, as any table of rotations has them. */
 static void fill_rotations(ms_call *call, int i)
 {
@@ -285,6 +304,30 @@ static void fill_ints(ms_call *call, ms_fill fill, int i)
         fill_how(call, to, t.dim[0]);
     else
         fill_ids(call, fill, to, ms_count(t));
+}
+
+/* Floats that the block types can hold, stored as the type: scales are halves. */
+static void fill_stored(ms_call *call, ms_fill fill, int i)
+{
+    ms_tensor t = *operand(call, i);
+    int block = ms_dtype_block(t.dtype);
+    size_t n = ms_count(t), bytes = ms_dtype_bytes(t.dtype);
+    ms_rng r = ms_rng_new((uint64_t)fill, (uint32_t)i, MS_SITE_TEST);
+    char *to = call->image + call->at[i];
+
+    for (size_t k = 0; k < n; k += (size_t)block, to += bytes) {
+        float x[256];
+
+        for (int j = 0; j < block; j++) {
+            double v = value(call, fill, &r, k + (size_t)j, (size_t)t.dim[1]);
+
+            x[j] = (float)fmin(v, 1e4);
+        }
+        if (ms_can_quantize(t.dtype))
+            ms_quantize(t.dtype, x, to, (size_t)block);
+        else
+            fill_block(to, t.dtype, &r);
+    }
 }
 
 /* -- what a forward saves -------------------------------------------------------------------- */
@@ -431,6 +474,8 @@ static void fill_operand(ms_call *call, ms_fill fill, int i)
 {
     if (ms_call_overwrites(&call->c, i))
         memset(call->image + call->at[i], GARBAGE_BYTE, call->bytes[i]);
+    else if (!is_real(call, i) && operand(call, i)->dtype != MS_I32)
+        fill_stored(call, fill, i);
     else if (!is_real(call, i))
         fill_ints(call, fill, i);
     else if (named(call, i, "rot"))

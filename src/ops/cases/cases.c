@@ -14,6 +14,7 @@ static ms_case_fn *rows_of(ms_op o)
     case MS_OP_add_norm_bwd: return ms_cases_norm;
     case MS_OP_linear_fwd:
     case MS_OP_linear_bwd: return ms_cases_linear;
+    case MS_OP_linear_stored: return ms_cases_stored;
     case MS_OP_rope_fwd:
     case MS_OP_rope_bwd: return ms_cases_rope;
     case MS_OP_attention_fwd:

@@ -16,15 +16,15 @@ static void fwd_row(const fwd *f, int n, int T)
     ms_seq seq = cpu_seq(a->seq, n / T);
     int C = a->y.dim[1], t = n % T;
     float *y = cpu_row(a->y, n), scale = (float)a->scale;
-    const float *e, *pos;
+    const float *pos;
 
     if (t >= seq.length) {
         memset(y, 0, (size_t)C * sizeof *y);
         return;
     }
-    e = cpu_row(a->e, ((const int32_t *)a->id.data)[n]);
+    CPU(stored_rows)(y, a->e, ((const int32_t *)a->id.data)[n], 1);
     pos = cpu_row(a->pos, seq.start + t);
-    for (int i = 0; i < C; i++) y[i] = scale * e[i] + (pos ? pos[i] : 0);
+    for (int i = 0; i < C; i++) y[i] = scale * y[i] + (pos ? pos[i] : 0);
     for (int i = 0; f->drop.on && i < C; i += 64) {
         float mask[64];
         int m = C - i < 64 ? C - i : 64;

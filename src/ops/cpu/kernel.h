@@ -94,6 +94,9 @@ void CPU(act_row)(ms_act act, float *y, const float *u, int F);
 /* du = act'(u) * dy */
 void CPU(act_back_row)(ms_act act, float *du, const float *dy, const float *u, int F);
 
+/* stored.c: rows [first, first + rows) of a stored matrix as floats, side by side. */
+void CPU(stored_rows)(float *out, ms_tensor w, int first, int rows);
+
 /* linear.c: out[i * out_stride + j] = x[i] . w[j] for m rows of x and n of w, D long; every element
  * by the same order of additions. */
 void CPU(dot_tile)(float *out, size_t out_stride, const float *x, size_t x_stride, int m,

@@ -9,16 +9,16 @@ void ms_ref_embed_fwd(ms_queue *q, const ms_embed_fwd_args *a)
     for (int n = 0; n < a->y.dim[0]; n++) {
         ms_seq s = ms_ref_seq(a->seq, n / T);
         double *y = ms_ref_row(a->y, n);
-        const double *e, *pos;
+        const double *pos;
 
         if (n % T >= s.length) {
             ms_ref_fill(y, (size_t)C, 0);
             continue;
         }
-        e = ms_ref_row(a->e, ms_ref_ints(a->id)[n]);
+        ms_ref_stored(a->e, ms_ref_ints(a->id)[n], y);
         pos = ms_ref_row(a->pos, s.start + n % T);
         for (int i = 0; i < C; i++) {
-            double sum = ms_ref_term(q, a->scale * e[i]) + (pos ? ms_ref_term(q, pos[i]) : 0);
+            double sum = ms_ref_term(q, a->scale * y[i]) + (pos ? ms_ref_term(q, pos[i]) : 0);
 
             y[i] = ms_ref_keep(q, a->drop, (uint32_t)n, (uint32_t)i) * sum;
         }

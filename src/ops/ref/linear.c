@@ -1,6 +1,8 @@
 /* linear - matrix products by their definition, with bias and activation */
 #include "ops/ref/ref.h"
 
+#include <stdlib.h>
+
 /* A sum, and the sum of the sizes of its terms: the scale of its rounding error. */
 typedef struct {
     double value, scale;
@@ -114,4 +116,25 @@ void ms_ref_linear_bwd(ms_queue *q, const ms_linear_bwd_args *a)
         }
     }
     if (ms_present(a->dx)) input_gradient(q, a);
+}
+
+void ms_ref_linear_stored(ms_queue *q, const ms_linear_stored_args *a)
+{
+    int I = a->w.dim[1];
+    const double *b = ms_ref_reals(a->b);
+    double *w = malloc((size_t)I * sizeof *w);
+
+    if (!w) {
+        ms_queue_fail(q, MS_MEMORY, "linear_stored: out of memory for a row of %d", I);
+        return;
+    }
+    for (int o = 0; o < a->w.dim[0]; o++) {
+        ms_ref_stored(a->w, o, w);
+        for (int n = 0; n < a->y.dim[0]; n++) {
+            sum y = dot(ms_ref_row(a->x, n), w, I, b ? b[o] : 0);
+
+            ms_ref_row(a->y, n)[a->at + o] = q->magnitude ? y.scale : y.value;
+        }
+    }
+    free(w);
 }

@@ -9,10 +9,12 @@
 #ifndef MS_OPS_REF_REF_H
 #define MS_OPS_REF_REF_H
 
+#include "base/quant.h"
 #include "base/rng.h"
 #include "ops/ops.h"
 
 #include <math.h>
+#include <string.h>
 
 ms_status ms_ref_open(ms_device **out, ms_error *err);
 
@@ -50,6 +52,23 @@ static inline double *ms_ref_reals(ms_tensor t)
 static inline double *ms_ref_row(ms_tensor t, int n)
 {
     return ms_present(t) ? (double *)t.data + (size_t)n * (ms_count(t) / (size_t)t.dim[0]) : NULL;
+}
+
+/* Row n of a stored tensor as doubles; `row` has room for it. */
+static inline void ms_ref_stored(ms_tensor t, int n, double *row)
+{
+    int columns = t.dim[1], block = ms_dtype_block(t.dtype);
+    const char *from = (const char *)t.data + (size_t)n * ms_tensor_bytes(ms_rows(t, 0, 1));
+    float part[256];
+
+    if (t.dtype == MS_F64) {
+        memcpy(row, from, (size_t)columns * sizeof *row);
+        return;
+    }
+    for (int i = 0; i < columns; i += block, from += ms_dtype_bytes(t.dtype)) {
+        ms_dequantize(t.dtype, from, part, (size_t)block);
+        for (int j = 0; j < block; j++) row[i + j] = part[j];
+    }
 }
 
 static inline const int32_t *ms_ref_ints(ms_tensor t)
