@@ -14,7 +14,8 @@ allowed() {
         src/ops)                  echo "ops/ref ops/cpu ops/cases base" ;;
         src/ops/*)                echo "ops base" ;;
         src/data)                 echo "text base" ;;
-        src/formats | src/text)   echo "base" ;;
+        src/text)                 echo "formats base" ;;
+        src/formats)              echo "base" ;;
         src/base)                 echo "" ;;
         *)                        echo "" ;;
     esac

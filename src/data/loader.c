@@ -11,9 +11,9 @@ ms_status ms_loader_init(ms_loader *l, const ms_shard *shard, int rows, uint64_t
     if (shard->tokens < (uint64_t)rows + 1)
         return ms_fail(
             err, MS_INPUT,
-            "the text has %llu tokens, a context of %d needs at least %d: give more text "
+            "the text has %llu tokens, a context of %d needs at least %lld: give more text "
             "or a shorter --context",
-            (unsigned long long)shard->tokens, rows, rows + 1);
+            (unsigned long long)shard->tokens, rows, (long long)rows + 1);
     *l = (ms_loader){.shard = shard, .rows = rows, .seed = seed};
     return MS_OK;
 }

@@ -155,7 +155,7 @@ static ms_status split(const char *whole, const ms_tokenizer *t, double fraction
     status = write_part(&s, t, 0, first, train, err);
     if (!status) status = write_part(&s, t, first, s.tokens, held_out, err);
     ms_shard_close(&s);
-    if (!status && remove(whole)) status = ms_fail_errno(err, whole, "cannot remove");
+    if (remove(whole) && !status) status = ms_fail_errno(err, whole, "cannot remove");
     return status;
 }
 
@@ -172,8 +172,6 @@ static ms_status keep_stdin(ms_prepare_options *o, const char **list, char *kept
     static const char *const standard_input[] = {"-"};
     int seen = 0;
 
-    if (ms_source_has_stdin(o->held_out, o->held_outs))
-        return ms_fail(err, MS_INPUT, "standard input cannot be held-out data");
     MS_TRY(ms_file_write(kept, "", 0, err));
     MS_TRY(ms_source_visit(standard_input, 1, keep_document, kept, err));
     for (int i = 0; i < o->paths; i++) {
@@ -236,12 +234,14 @@ static ms_status prepare(ms_prepare_options o, const char **list, const char *fo
     ms_tokenizer *t = NULL;
     ms_status s;
 
+    if (ms_source_has_stdin(o.held_out, o.held_outs))
+        return ms_fail(err, MS_INPUT, "standard input cannot be held-out data");
     MS_TRY(ms_path_join(kept, sizeof kept, folder, "stdin.txt", err));
     MS_TRY(ms_path_join(path, sizeof path, folder, "tokenizer.json", err));
     MS_TRY(ms_folder_make(folder, err));
-    if (from_stdin) MS_TRY(keep_stdin(&o, list, kept, err));
-    MS_TRY(make_tokenizer(&o, &t, err));
-    s = make_shards(&o, t, folder, err);
+    s = from_stdin ? keep_stdin(&o, list, kept, err) : MS_OK;
+    if (!s) s = make_tokenizer(&o, &t, err);
+    if (!s) s = make_shards(&o, t, folder, err);
     if (!s) s = ms_tokenizer_save(t, path, err);
     if (from_stdin) remove(kept);
     if (s) {

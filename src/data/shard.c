@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <xxhash.h>
 
 #define MAGIC "MSTOKENS"
@@ -66,6 +67,8 @@ ms_status ms_shard_open(ms_shard *out, const char *path, ms_error *err)
                                 (int64_t)(HEADER_BYTES + i * (uint64_t)s.token_bytes),
                                 "token %llu is %u, the vocabulary has %u", (unsigned long long)i,
                                 (unsigned)ms_shard_token(&s, i), (unsigned)s.vocab);
+    if (!status && XXH3_64bits(s.ids, (size_t)s.tokens * (size_t)s.token_bytes) != s.hash)
+        status = ms_fail_at(err, MS_FORMAT, path, 40, "the tokens are not those that were written");
     if (status) {
         ms_map_close(&s.map);
         return status;
@@ -83,7 +86,9 @@ void ms_shard_close(ms_shard *s)
 int ms_shard_is(const char *path)
 {
     char magic[MAGIC_BYTES] = {0};
-    FILE *f = ms_path_is_folder(path) ? NULL : fopen(path, "rb");
+    struct stat st;
+    bool plain = stat(path, &st) == 0 && S_ISREG(st.st_mode); /* a pipe would be waited for */
+    FILE *f = plain ? fopen(path, "rb") : NULL;
     size_t n = f ? fread(magic, 1, sizeof magic, f) : 0;
 
     if (f) fclose(f);

@@ -2,9 +2,9 @@
 #include "data/source.h"
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/tensor.h"
 
-#include <cJSON.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -42,7 +42,7 @@ static ms_status reserve(text *t, size_t more, ms_error *err)
 static ms_status append(text *t, const char *data, size_t size, ms_error *err)
 {
     MS_TRY(reserve(t, size, err));
-    memcpy(t->data + t->size_bytes, data, size);
+    if (size > 0) memcpy(t->data + t->size_bytes, data, size);
     t->size_bytes += size;
     return MS_OK;
 }
@@ -74,23 +74,38 @@ static ms_status give(splitter *s, const char *data, size_t size, ms_error *err)
     return status;
 }
 
+/* A NUL byte, or one as \\u0000 whose backslash is none that another one escapes. */
+static bool has_nul(const char *data, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        if (data[i] == 0) return true;
+        if (data[i] != '\\') continue;
+        if (size - i >= 6 && !memcmp(data + i, "\\u0000", 6)) return true;
+        i++;
+    }
+    return false;
+}
+
 static ms_status give_line(splitter *s, const char *data, size_t size, ms_error *err)
 {
-    const char *end = NULL;
-    cJSON *o;
     const char *value;
+    cJSON *o;
+    ms_error why;
     ms_status status;
     size_t blank = 0;
 
     s->line++;
     while (blank < size && strchr(" \t\r", data[blank])) blank++;
     if (blank == size) return MS_OK;
-    o = cJSON_ParseWithLengthOpts(data, size, &end, 0);
-    value = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(o, "text"));
-    if (!o)
-        status = ms_fail_at(err, MS_FORMAT, s->path, s->offset + (end ? end - data : 0),
-                            "line %lld is not valid JSON", (long long)s->line);
-    else if (!value)
+    if (has_nul(data, size))
+        return ms_fail_at(err, MS_FORMAT, s->path, s->offset,
+                          "line %lld holds a NUL character, which text cannot", (long long)s->line);
+    status = ms_json_parse(&o, data, size, s->path, &why);
+    if (status)
+        return ms_fail_at(err, status, s->path, s->offset + (why.offset > 0 ? why.offset : 0),
+                          "line %lld %s", (long long)s->line, why.message);
+    value = ms_json_text(o, "text");
+    if (!value)
         status = ms_fail_at(err, MS_FORMAT, s->path, s->offset, "line %lld has no string \"text\"",
                             (long long)s->line);
     else
@@ -154,7 +169,7 @@ static ms_status feed_zstd(splitter *s, const ms_map *map, ms_error *err)
             break;
         }
         status = feed(s, piece, out.pos, err);
-        if (in.pos == in.size && out.pos < room) break;
+        if (in.pos == in.size && (left == 0 || out.pos < room)) break;
     }
     if (!status && left != 0)
         status = ms_fail_at(err, MS_FORMAT, s->path, (int64_t)in.pos, "zstd: the file is cut off");

@@ -9,6 +9,9 @@
 #include <string.h>
 
 enum {
+    VERSION_AT = 4,
+    TENSORS_AT = 8,
+    METAS_AT = 16,
     VERSION_LEAST = 2,
     VERSION_MOST = 3,
     ALIGNMENT = 32, /* unless general.alignment says another */
@@ -115,13 +118,14 @@ static ms_status read_u64(reader *r, const char *what, uint64_t *out)
     return MS_OK;
 }
 
-/* How many of something follow, each of at least so many bytes. */
-static ms_status check_count(const reader *r, uint64_t count, size_t least, const char *what)
+/* How many of something follow, each of at least so many bytes; said_at: where the file says so. */
+static ms_status check_count(const reader *r, size_t said_at, uint64_t count, size_t least,
+                             const char *what)
 {
     size_t left = r->size - r->at;
 
     if (count > left / least)
-        return ms_fail_at(r->err, MS_FORMAT, r->path, (int64_t)r->at,
+        return ms_fail_at(r->err, MS_FORMAT, r->path, (int64_t)said_at,
                           "%llu %s do not fit the %zu bytes left", (unsigned long long)count, what,
                           left);
     return MS_OK;
@@ -211,7 +215,7 @@ static ms_status read_meta(reader *r, ms_gguf_meta *m)
                               "metadata %.80s: arrays of arrays are not supported", m->key);
         MS_TRY(read_u64(r, "the count of an array", &m->count));
     }
-    MS_TRY(check_count(r, m->count, value_bytes[m->type], "values"));
+    MS_TRY(check_count(r, r->at - 8, m->count, value_bytes[m->type], "values"));
     m->value = r->data + r->at;
     if (m->type == MS_GGUF_TEXT) return read_texts(r, m);
     MS_TRY(skip(r, m->count * value_bytes[m->type], "a value"));
@@ -271,9 +275,7 @@ static ms_status sort_keys(ms_gguf *g, const reader *r)
     g->by_key = calloc((size_t)g->metas + 1, sizeof *g->by_key);
     if (!g->by_key)
         return ms_fail_at(r->err, MS_MEMORY, r->path, -1, "out of memory for %d keys", g->metas);
-    for (int i = 0; i < g->metas; i++) {
-        g->by_key[i] = (named){g->meta[i].key, i, g->meta[i].value};
-    }
+    for (int i = 0; i < g->metas; i++) g->by_key[i] = (named){g->meta[i].key, i, g->meta[i].value};
     return sort_names(r, g->by_key, g->metas, "metadata");
 }
 
@@ -282,9 +284,8 @@ static ms_status sort_tensors(ms_gguf *g, const reader *r)
     g->by_name = calloc((size_t)g->count + 1, sizeof *g->by_name);
     if (!g->by_name)
         return ms_fail_at(r->err, MS_MEMORY, r->path, -1, "out of memory for %d tensors", g->count);
-    for (int i = 0; i < g->count; i++) {
+    for (int i = 0; i < g->count; i++)
         g->by_name[i] = (named){g->entry[i].name, i, g->entry[i].data};
-    }
     return sort_names(r, g->by_name, g->count, "tensor");
 }
 
@@ -332,34 +333,35 @@ static ms_status read_dtype(reader *r, ms_st_entry *e)
     return MS_OK;
 }
 
-/* Fills size_bytes: rows of whole blocks. */
-static ms_status take_size(const reader *r, ms_st_entry *e)
+/* Fills size_bytes: rows of whole blocks.  said_at: where the tensor is named. */
+static ms_status take_size(const reader *r, size_t said_at, ms_st_entry *e)
 {
     const int row = e->dim[e->rank - 1], block = ms_dtype_block(e->dtype);
     bool fits;
 
     if (row % block != 0)
-        return ms_fail_at(r->err, MS_FORMAT, r->path, (int64_t)r->at,
+        return ms_fail_at(r->err, MS_FORMAT, r->path, (int64_t)said_at,
                           "tensor %s: rows of %d are no multiple of the %d of a block of %s",
                           e->name, row, block, ms_dtype_name(e->dtype));
     fits = ms_size_mul((size_t)(row / block), ms_dtype_bytes(e->dtype), &e->size_bytes);
     for (int i = 0; i < e->rank - 1 && fits; i++)
         fits = ms_size_mul(e->size_bytes, (size_t)e->dim[i], &e->size_bytes);
     if (!fits)
-        return ms_fail_at(r->err, MS_FORMAT, r->path, (int64_t)r->at,
+        return ms_fail_at(r->err, MS_FORMAT, r->path, (int64_t)said_at,
                           "tensor %s: its dimensions are too large", e->name);
     return MS_OK;
 }
 
 static ms_status read_tensor(reader *r, ms_st_entry *e, place *p)
 {
+    const size_t begin = r->at;
     char *name = NULL;
 
     MS_TRY(read_name(r, "the name of a tensor", NAME_MOST, &name));
     e->name = name;
     MS_TRY(read_shape(r, e));
     MS_TRY(read_dtype(r, e));
-    MS_TRY(take_size(r, e));
+    MS_TRY(take_size(r, begin, e));
     p->said_at = r->at;
     return read_u64(r, "the offset of a tensor", &p->offset);
 }
@@ -454,23 +456,26 @@ static ms_status read_version(reader *r)
 
     if (r->size < 4 || memcmp(r->data, "GGUF", 4) != 0)
         return ms_fail_at(r->err, MS_FORMAT, r->path, 0, "is not a GGUF file");
-    r->at = 4;
+    r->at = VERSION_AT;
     MS_TRY(read_u32(r, "the version", &version));
-    if (version == 0) return ms_fail_at(r->err, MS_FORMAT, r->path, 4, "version 0 does not exist");
+    if (version == 0)
+        return ms_fail_at(r->err, MS_FORMAT, r->path, VERSION_AT, "version 0 does not exist");
     if ((version & 0xffff) == 0)
-        return ms_fail_at(r->err, MS_UNSUPPORTED, r->path, 4, "big-endian files are not supported");
+        return ms_fail_at(r->err, MS_UNSUPPORTED, r->path, VERSION_AT,
+                          "big-endian files are not supported");
     if (version < VERSION_LEAST || version > VERSION_MOST)
-        return ms_fail_at(r->err, MS_UNSUPPORTED, r->path, 4,
+        return ms_fail_at(r->err, MS_UNSUPPORTED, r->path, VERSION_AT,
                           "version %u is not supported, expected %d or %d", version, VERSION_LEAST,
                           VERSION_MOST);
     return MS_OK;
 }
 
-static ms_status check_items(const reader *r, uint64_t count, size_t least, const char *what)
+static ms_status check_items(const reader *r, size_t said_at, uint64_t count, size_t least,
+                             const char *what)
 {
-    MS_TRY(check_count(r, count, least, what));
+    MS_TRY(check_count(r, said_at, count, least, what));
     if (count > ITEMS_MOST)
-        return ms_fail_at(r->err, MS_FORMAT, r->path, (int64_t)r->at, "%llu %s are more than %d",
+        return ms_fail_at(r->err, MS_FORMAT, r->path, (int64_t)said_at, "%llu %s are more than %d",
                           (unsigned long long)count, what, ITEMS_MOST);
     return MS_OK;
 }
@@ -483,11 +488,12 @@ static ms_status read_file(ms_gguf *g, ms_error *err)
     MS_TRY(read_version(&r));
     MS_TRY(read_u64(&r, "the count of tensors", &tensors));
     MS_TRY(read_u64(&r, "the count of metadata", &metas));
-    MS_TRY(check_items(&r, metas, META_LEAST, "keys"));
-    MS_TRY(check_items(&r, tensors, TENSOR_LEAST, "tensors"));
+    MS_TRY(check_items(&r, METAS_AT, metas, META_LEAST, "keys"));
+    MS_TRY(check_items(&r, TENSORS_AT, tensors, TENSOR_LEAST, "tensors"));
     MS_TRY(read_metadata(g, &r, metas));
     MS_TRY(sort_keys(g, &r));
-    MS_TRY(check_items(&r, tensors, TENSOR_LEAST, "tensors")); /* in what metadata has left */
+    MS_TRY(check_items(&r, TENSORS_AT, tensors, TENSOR_LEAST,
+                       "tensors")); /* in what metadata has left */
     return read_tensors(g, &r, tensors);
 }
 

@@ -7,9 +7,12 @@
 
 /* One stored tensor and the part of a parameter that it holds. */
 typedef struct {
-    char name[96];   /* as in model.safetensors */
-    ms_tensor part;  /* rows of the packed parameter; (rows, cols) or (n) */
-    bool transposed; /* stored as (cols, rows): the Conv1D weights of gpt2 */
+    char name[96];    /* as in model.safetensors */
+    ms_tensor *whole; /* the parameter, of which */
+    int first;        /* row of it where */
+    ms_tensor part;   /* these rows begin; (rows, cols) or (n) */
+    bool transposed;  /* stored as (cols, rows): the Conv1D weights of gpt2 */
+    int heads;        /* above 0: q or k of rotary positions, for llama's order of rows in GGUF */
 } ms_stored;
 
 typedef struct {
@@ -19,6 +22,7 @@ typedef struct {
     void (*preset)(ms_config *c); /* options and a small default shape; vocab 0 */
     /* The i-th stored tensor of p in the order of the file; false past the end. */
     bool (*stored)(const ms_config *c, ms_params *p, int i, ms_stored *out);
+    const char *gguf; /* general.architecture; NULL: GGUF has no such family */
 } ms_arch;
 
 /* By preset name (also "smollm", an alias of llama); NULL when unknown. */

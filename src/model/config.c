@@ -15,6 +15,27 @@ static ms_status check_range(const char *name, long value, long lowest, long hig
     return ms_fail(err, MS_INPUT, "%s: expected %ld to %ld, got %ld", name, lowest, highest, value);
 }
 
+static ms_status check_rope(const ms_rope_scaling *r, ms_error *err)
+{
+    bool bands = r->low_freq > 0 && r->high_freq > r->low_freq && r->high_freq < 1e6;
+    bool betas = r->beta_slow > 0 && r->beta_fast > r->beta_slow && r->beta_fast < 1e6;
+
+    if (r->kind == MS_ROPE_PLAIN) return MS_OK;
+    if (!(r->factor >= 1 && r->factor <= 1e4))
+        return ms_fail(err, MS_INPUT, "rope_scaling: factor: expected 1 to 10000, got %g",
+                       r->factor);
+    if (r->kind != MS_ROPE_LINEAR)
+        MS_TRY(check_range("rope_scaling: original context", r->original, 1, CONTEXT_MAX, err));
+    if (r->kind == MS_ROPE_LLAMA3 && !bands)
+        return ms_fail(err, MS_INPUT, "rope_scaling: low_freq_factor %g, high_freq_factor %g",
+                       r->low_freq, r->high_freq);
+    if (r->kind == MS_ROPE_YARN && !(betas && r->attention >= 0 && r->attention < 1e3))
+        return ms_fail(err, MS_INPUT,
+                       "rope_scaling: beta_fast %g, beta_slow %g, attention_factor %g",
+                       r->beta_fast, r->beta_slow, r->attention);
+    return MS_OK;
+}
+
 ms_status ms_config_check(const ms_config *c, ms_error *err)
 {
     MS_TRY(check_range("vocab", c->vocab, 1, VOCAB_MAX, err));
@@ -44,6 +65,7 @@ ms_status ms_config_check(const ms_config *c, ms_error *err)
                        c->norm_eps);
     if (c->positions == MS_POS_ROTARY && !(c->rope_theta > 1 && c->rope_theta < 1e12))
         return ms_fail(err, MS_INPUT, "rope_theta: expected above 1, got %g", c->rope_theta);
+    MS_TRY(check_rope(&c->rope, err));
     if (ms_config_parameters(c) > INT32_MAX)
         return ms_fail(err, MS_UNSUPPORTED, "a model of %zu parameters: at most %d are supported",
                        ms_config_parameters(c), INT32_MAX);

@@ -10,6 +10,17 @@
 
 typedef enum { MS_POS_ROTARY, MS_POS_LEARNED, MS_POS_SINUSOIDAL } ms_positions;
 
+/* How rotary frequencies are stretched (rope.h). */
+typedef enum { MS_ROPE_PLAIN, MS_ROPE_LINEAR, MS_ROPE_LLAMA3, MS_ROPE_YARN } ms_rope_kind;
+typedef struct {
+    ms_rope_kind kind;
+    double factor;
+    int original;                /* context of the training before; llama3, yarn */
+    double low_freq, high_freq;  /* llama3 */
+    double beta_fast, beta_slow; /* yarn */
+    double attention;            /* yarn: of cosines and sines; 0: by the paper */
+} ms_rope_scaling;
+
 typedef struct {
     char arch[16];       /* name of the preset family: "original", "gpt2", "llama", "mistral",
                                "qwen2", "qwen3", "nano" (arch.h) */
@@ -28,8 +39,9 @@ typedef struct {
     double norm_eps;
     ms_positions positions;
     double rope_theta; /* base of the rotary frequencies */
-    ms_act act;        /* MS_ACT_SWIGLU: w_gate_up has 2F rows */
-    bool qk_norm;      /* RMS norm of each head of q and k */
+    ms_rope_scaling rope;
+    ms_act act;   /* MS_ACT_SWIGLU: w_gate_up has 2F rows */
+    bool qk_norm; /* RMS norm of each head of q and k */
     bool qkv_bias;
     bool bias; /* of wo, w_up and w_down */
     bool head_bias;

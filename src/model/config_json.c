@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "model/rope.h"
 
 #include <float.h>
 #include <limits.h>
@@ -102,22 +103,40 @@ static int read_token(reader *r, const char *key)
     return (int)item->valuedouble;
 }
 
+/* "rope_scaling", or "rope_parameters" of newer files, where rope_theta may stand too. */
+static void read_rope(reader *r, ms_config *c)
+{
+    const cJSON *o = find(r, "rope_scaling"), *was = r->root;
+    const char *kind;
+
+    if (!o) o = find(r, "rope_parameters");
+    if (!o) return;
+    if (!cJSON_IsObject(o)) {
+        wrong_type(r, "rope_scaling", "an object or null");
+        return;
+    }
+    r->root = o;
+    kind = read_text(r, "rope_type", read_text(r, "type", "?"));
+    if (!ms_rope_find(kind, &c->rope.kind))
+        unsupported(r, "rope_scaling", "only default, linear, llama3 and yarn are supported");
+    c->rope_theta = read_double(r, "rope_theta", c->rope_theta);
+    if (c->rope.kind != MS_ROPE_PLAIN) {
+        c->rope.factor = read_double(r, "factor", 0);
+        c->rope.original = read_int(r, "original_max_position_embeddings", c->context);
+        c->rope.low_freq = read_double(r, "low_freq_factor", 1);
+        c->rope.high_freq = read_double(r, "high_freq_factor", 4);
+        c->rope.beta_fast = read_double(r, "beta_fast", 32);
+        c->rope.beta_slow = read_double(r, "beta_slow", 1);
+        c->rope.attention = read_double(r, "attention_factor", 0);
+        if (find(r, "mscale") || find(r, "mscale_all_dim"))
+            unsupported(r, "rope_scaling", "mscale is not supported");
+    }
+    r->root = was;
+}
+
 /* Keys that change the computation and are not computed here. */
 static void refuse_unsupported(reader *r, const ms_config *c)
 {
-    const cJSON *scaling = find(r, "rope_scaling");
-    const char *kind = "default";
-
-    if (cJSON_IsObject(scaling)) {
-        const cJSON *type = cJSON_GetObjectItemCaseSensitive(scaling, "rope_type");
-
-        if (!type) type = cJSON_GetObjectItemCaseSensitive(scaling, "type");
-        kind = cJSON_IsString(type) ? type->valuestring : "?";
-    } else if (scaling) {
-        wrong_type(r, "rope_scaling", "an object or null");
-    }
-    if (strcmp(kind, "default") != 0)
-        unsupported(r, "rope_scaling", "only \"default\" is supported");
     if (read_double(r, "partial_rotary_factor", 1) != 1)
         unsupported(r, "partial_rotary_factor", "only 1 is supported");
     if (find(r, "sliding_window") &&
@@ -170,6 +189,7 @@ static void read_llama(reader *r, ms_config *c)
     c->ffn = read_int(r, "intermediate_size", INT_MIN);
     c->norm_eps = read_double(r, "rms_norm_eps", 1e-6);
     c->rope_theta = read_double(r, "rope_theta", 10000);
+    read_rope(r, c);
     c->tied = read_bool(r, "tie_word_embeddings", false);
     read_act(r, "hidden_act", "silu", "silu");
     if (read_bool(r, "attention_bias", false) || read_bool(r, "mlp_bias", false))
@@ -291,6 +311,27 @@ static void add_gpt2(ms_json *j, const ms_config *c)
     ms_json_add_number(j, j->root, "resid_pdrop", 0);
 }
 
+static void add_rope(ms_json *j, const ms_config *c)
+{
+    const ms_rope_scaling *s = &c->rope;
+    cJSON *o;
+
+    if (s->kind == MS_ROPE_PLAIN) return;
+    o = ms_json_add_object(j, j->root, "rope_scaling");
+    ms_json_add_text(j, o, "rope_type", ms_rope_name(s->kind));
+    ms_json_add_number(j, o, "factor", s->factor);
+    if (s->kind == MS_ROPE_LINEAR) return;
+    ms_json_add_number(j, o, "original_max_position_embeddings", s->original);
+    if (s->kind == MS_ROPE_LLAMA3) {
+        ms_json_add_number(j, o, "low_freq_factor", s->low_freq);
+        ms_json_add_number(j, o, "high_freq_factor", s->high_freq);
+        return;
+    }
+    ms_json_add_number(j, o, "beta_fast", s->beta_fast);
+    ms_json_add_number(j, o, "beta_slow", s->beta_slow);
+    if (s->attention > 0) ms_json_add_number(j, o, "attention_factor", s->attention);
+}
+
 static void add_llama(ms_json *j, const ms_config *c, bool own)
 {
     ms_json_add_number(j, j->root, "max_position_embeddings", c->context);
@@ -303,6 +344,7 @@ static void add_llama(ms_json *j, const ms_config *c, bool own)
     ms_json_add_number(j, j->root, own ? "norm_eps" : "rms_norm_eps", c->norm_eps);
     if (c->positions == MS_POS_ROTARY) ms_json_add_number(j, j->root, "rope_theta", c->rope_theta);
     if (own) return;
+    add_rope(j, c);
     ms_json_add_text(j, j->root, "hidden_act", "silu");
     ms_json_add_bool(j, j->root, "attention_bias", false);
     if (!strcmp(c->arch, "llama")) ms_json_add_bool(j, j->root, "mlp_bias", false);

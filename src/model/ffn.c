@@ -7,8 +7,8 @@ void ms_ffn_hidden_fwd(ms_pass *p, int l, ms_tensor x)
     const ms_layer *w = &p->m->weights.p.layer[l];
     ms_saved *a = &p->a[l];
 
-    op(&p->q, linear_fwd, .y = a->g, .u = a->u, .x = x, .w = w->w_up, .b = w->b_up,
-       .act = p->m->config.act);
+    weight_fwd(p, .y = a->g, .u = a->u, .x = x, .w = w->w_up, .b = w->b_up,
+               .stored = STORED(p, l, w_up), .act = p->m->config.act);
 }
 
 /* y = w_down g; y (N, C) */
@@ -16,7 +16,8 @@ void ms_ffn_output_fwd(ms_pass *p, int l, ms_tensor y)
 {
     const ms_layer *w = &p->m->weights.p.layer[l];
 
-    op(&p->q, linear_fwd, .y = y, .x = p->a[l].g, .w = w->w_down, .b = w->b_down);
+    weight_fwd(p, .y = y, .x = p->a[l].g, .w = w->w_down, .b = w->b_down,
+               .stored = STORED(p, l, w_down));
 }
 
 /* dx = (accumulate: dx +) gradient of x */

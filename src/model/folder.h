@@ -1,14 +1,19 @@
-/* folder - a model as a Hugging Face folder: config.json and model.safetensors */
+/* folder - a model as a Hugging Face folder (config.json, model.safetensors or its shards) or a
+ * GGUF file */
 #ifndef MS_MODEL_FOLDER_H
 #define MS_MODEL_FOLDER_H
 
 #include "model/model.h"
 
-/* Opens FOLDER/config.json and model.safetensors: every tensor of the list must be there with its
- * shape (f32, f16, bf16 are converted); a tensor that belongs to no list is an error that names it,
- * except known buffers (rotary tables, attention masks, a tied head).  On failure nothing is left.
- */
-ms_status ms_model_load(ms_model **out, ms_device *d, const char *folder, ms_error *err);
+/* Opens a folder or a .gguf: every tensor of the list must be there with its shape; a tensor that
+ * belongs to no list is an error that names it, except known buffers (rotary tables, attention
+ * masks, a tied head).  On failure nothing is left.
+ * load: all weights are converted to the device's type, to be trained.
+ * open: for inference; matrices of smaller types stay mapped as the file has them, and are computed
+ * on as they are (model.h, "stored"). */
+ms_status ms_model_load(ms_model **out, ms_device *d, const char *path, ms_error *err);
+ms_status ms_model_open(ms_model **out, ms_device *d, const char *path, ms_error *err);
+bool ms_is_gguf(const char *path); /* by its name */
 
 /* Writes both files into an existing folder, each replaced atomically; weights as f32. */
 ms_status ms_model_save(ms_model *m, ms_queue *q, const char *folder, ms_error *err);

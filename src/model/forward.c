@@ -79,8 +79,10 @@ static ms_tensor positions(const ms_pass *p)
 
 static void embed_fwd(ms_pass *p)
 {
-    op(&p->q, embed_fwd, .y = p->x[0], .e = p->m->weights.p.embed, .pos = positions(p), .id = p->id,
-       .seq = p->seq, .scale = p->m->config.embed_scale, .drop = ms_pass_drop(p, MS_DROP_EMBED, 0));
+    ms_tensor e = p->m->stored ? p->m->embed : p->m->weights.p.embed;
+
+    op(&p->q, embed_fwd, .y = p->x[0], .e = e, .pos = positions(p), .id = p->id, .seq = p->seq,
+       .scale = p->m->config.embed_scale, .drop = ms_pass_drop(p, MS_DROP_EMBED, 0));
 }
 
 static void embed_bwd(ms_pass *p)
@@ -98,8 +100,9 @@ static ms_tensor head_of(const ms_params *w)
 static void head_fwd(ms_pass *p, ms_tensor z, ms_tensor x)
 {
     const ms_params *w = &p->m->weights.p;
+    ms_weight stored = {{ms_present(p->m->head) ? p->m->head : p->m->embed}};
 
-    op(&p->q, linear_fwd, .y = z, .x = x, .w = head_of(w), .b = w->head_b);
+    weight_fwd(p, .y = z, .x = x, .w = head_of(w), .b = w->head_b, .stored = &stored);
 }
 
 /* Losses of all rows, some rows of logits at a time; with backward also dtop and the head's

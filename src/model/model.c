@@ -2,22 +2,21 @@
 #include "model/model.h"
 
 #include "base/rng.h"
+#include "model/rope.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 /* -- tables of positions ----------------------------------------------------------------------- */
 
-/* cos and sin of p * theta^(-2j/D), in double, then rounded: one row a position. */
-static void fill_rotary(const ms_config *c, double *row, int position)
+/* cos and sin of the angles of a position, in double, then rounded. */
+static void fill_rotary(const ms_model *m, double *row, int position)
 {
-    int pairs = c->head_dim / 2;
+    for (int j = 0; j < m->config.head_dim / 2; j++) {
+        double angle = position * m->frequency[j];
 
-    for (int j = 0; j < pairs; j++) {
-        double angle = position * pow(c->rope_theta, -2.0 * j / c->head_dim);
-
-        row[2 * j] = cos(angle);
-        row[2 * j + 1] = sin(angle);
+        row[2 * j] = m->amplitude * cos(angle);
+        row[2 * j + 1] = m->amplitude * sin(angle);
     }
 }
 
@@ -31,7 +30,7 @@ static void fill_sinusoid(const ms_config *c, double *row, int position)
     }
 }
 
-static ms_status make_tables(ms_model *m, ms_error *err)
+ms_status ms_model_tables(ms_model *m, ms_error *err)
 {
     const ms_config *c = &m->config;
     bool rotary = c->positions == MS_POS_ROTARY;
@@ -41,14 +40,14 @@ static ms_status make_tables(ms_model *m, ms_error *err)
     double *row;
 
     if (c->positions == MS_POS_LEARNED) return MS_OK;
-    MS_TRY(ms_device_alloc(m->device, bytes, &m->tables, err));
+    if (!m->tables) MS_TRY(ms_device_alloc(m->device, bytes, &m->tables, err));
     m->tables_bytes = bytes;
     row = calloc((size_t)columns, sizeof *row);
     if (!row) return ms_fail(err, MS_MEMORY, "out of memory for a table of positions");
     ms_tensor table = MS_TENSOR(m->tables, m->device->real, c->context, columns);
     for (int p = 0; p < c->context; p++) {
         if (rotary)
-            fill_rotary(c, row, p);
+            fill_rotary(m, row, p);
         else
             fill_sinusoid(c, row, p);
         ms_write_reals(&q, ms_rows(table, p, 1), row);
@@ -63,24 +62,56 @@ static ms_status make_tables(ms_model *m, ms_error *err)
 
 /* -- life of a model --------------------------------------------------------------------------- */
 
-ms_status ms_model_new(ms_model **out, ms_device *d, const ms_config *c, ms_error *err)
+/* All but the memory of the weights. */
+static ms_status start(ms_model **out, ms_device *d, const ms_config *c, ms_error *err)
 {
     ms_model *m;
-    ms_status s;
 
     MS_TRY(ms_config_check(c, err));
     m = calloc(1, sizeof *m);
     if (!m) return ms_fail(err, MS_MEMORY, "out of memory for a model");
     m->config = *c;
     m->device = d;
-    s = ms_params_block_new(&m->weights, d, c, err);
-    if (!s) s = make_tables(m, err);
-    if (s) {
-        ms_model_free(m);
-        return s;
-    }
+    m->amplitude = 1;
     *out = m;
+    if (c->positions != MS_POS_ROTARY) return MS_OK;
+    m->frequency = malloc((size_t)c->head_dim * sizeof *m->frequency);
+    if (!m->frequency) return ms_fail(err, MS_MEMORY, "out of memory for a model");
+    m->amplitude = ms_rope_frequencies(c, m->frequency);
     return MS_OK;
+}
+
+static ms_status finish(ms_model **out, ms_model *m, ms_status s)
+{
+    if (s)
+        ms_model_free(m);
+    else
+        *out = m;
+    return s;
+}
+
+ms_status ms_model_new(ms_model **out, ms_device *d, const ms_config *c, ms_error *err)
+{
+    ms_model *m = NULL;
+    ms_status s = start(&m, d, c, err);
+
+    if (!s) s = ms_params_block_new(&m->weights, d, c, err);
+    if (!s) s = ms_model_tables(m, err);
+    return finish(out, m, s);
+}
+
+ms_status ms_model_new_stored(ms_model **out, ms_device *d, const ms_config *c, ms_error *err)
+{
+    ms_model *m = NULL;
+    ms_status s = start(&m, d, c, err);
+
+    if (!s) s = ms_params_block_vectors(&m->weights, d, c, err);
+    if (!s) s = ms_model_tables(m, err);
+    if (!s) {
+        m->stored = calloc((size_t)c->layers, sizeof *m->stored);
+        if (!m->stored) s = ms_fail(err, MS_MEMORY, "out of memory for %d layers", c->layers);
+    }
+    return finish(out, m, s);
 }
 
 void ms_model_free(ms_model *m)
@@ -88,6 +119,11 @@ void ms_model_free(ms_model *m)
     if (!m) return;
     ms_params_block_free(&m->weights, m->device);
     ms_device_free(m->device, m->tables, m->tables_bytes);
+    for (int i = 0; i < m->copies; i++) free(m->copy[i]);
+    free(m->copy);
+    free(m->stored);
+    free(m->frequency);
+    if (m->close) m->close(m->file);
     free(m);
 }
 

@@ -10,10 +10,29 @@
 #include "model/config.h"
 #include "model/params.h"
 
+/* Rows of one weight as a file has them: up to three tensors, of types of their own. */
+typedef struct {
+    ms_tensor part[3];
+} ms_weight;
+typedef struct {
+    ms_weight wqkv, wo, w_up, w_down;
+} ms_stored_layer;
+
 typedef struct {
     ms_config config;
-    ms_device *device; /* lent */
-    ms_params_block weights;
+    ms_device *device;       /* lent */
+    ms_params_block weights; /* of a stored model: vectors and learned positions only */
+
+    /* A stored model, for inference only: matrices stay where and as the file has them. */
+    ms_stored_layer *stored; /* (L); NULL: all weights are in the block above */
+    ms_tensor embed, head;   /* (V, C); head absent: tied */
+    void *file;              /* what stays mapped, and who closes it */
+    void (*close)(void *file);
+    void **copy; /* (copies) rows that had to be put in another order */
+    int copies;
+
+    double *frequency; /* (D/2) of rotary positions (rope.h) */
+    double amplitude;
     ms_tensor rot;      /* (context, D/2, 2) cos and sin; with rotary positions */
     ms_tensor sinusoid; /* (context, C); with sinusoidal positions */
     void *tables;       /* block of the two */
@@ -22,6 +41,10 @@ typedef struct {
 
 /* Weights are zeros until initialised or loaded.  The device outlives the model. */
 ms_status ms_model_new(ms_model **out, ms_device *d, const ms_config *c, ms_error *err);
+/* The same without memory for matrices: the caller fills stored, embed and head. */
+ms_status ms_model_new_stored(ms_model **out, ms_device *d, const ms_config *c, ms_error *err);
+/* Fills the tables of positions again, from other frequencies. */
+ms_status ms_model_tables(ms_model *m, ms_error *err);
 void ms_model_free(ms_model *m);
 
 /* Normal: deviation 0.02, matrices in front of a residual add divided by sqrt(2 L) (GPT-2).

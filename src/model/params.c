@@ -55,6 +55,13 @@ void ms_params_place(ms_params *p, const ms_config *c, ms_dtype real, ms_arena *
         MS_TENSOR(a->base ? a->base + first : NULL, real, (int)((a->used_bytes - first) / size));
 }
 
+void ms_params_place_vectors(ms_params *p, const ms_config *c, ms_dtype real, ms_arena *a)
+{
+    p->layers = c->layers;
+    if (c->positions == MS_POS_LEARNED) p->pos = MS_TAKE(a, "pos", real, c->context, c->width);
+    place_vectors(p, c, real, a);
+}
+
 ms_tensor *ms_params_get(ms_params *p, const ms_config *c, int i, char *name, ms_start *start)
 {
 #define GET_TOP(field, present, how, ...)                                                          \
@@ -80,8 +87,10 @@ ms_tensor *ms_params_get(ms_params *p, const ms_config *c, int i, char *name, ms
     return NULL;
 }
 
-ms_status ms_params_block_plan(ms_params_block *out, ms_device *d, const ms_config *c,
-                               ms_error *err)
+typedef void place_fn(ms_params *p, const ms_config *c, ms_dtype real, ms_arena *a);
+
+static ms_status plan(ms_params_block *out, ms_device *d, const ms_config *c, place_fn *place,
+                      ms_error *err)
 {
     ms_params_block b = {0};
 
@@ -92,18 +101,19 @@ ms_status ms_params_block_plan(ms_params_block *out, ms_device *d, const ms_conf
         return ms_fail(err, MS_MEMORY, "out of memory for a list of %d layers", c->layers);
     }
     ms_arena_init(b.arena, NULL, 0, d->host_memory, 0);
-    ms_params_place(&b.p, c, d->real, b.arena);
+    place(&b.p, c, d->real, b.arena);
     *out = b;
     return MS_OK;
 }
 
-ms_status ms_params_block_new(ms_params_block *out, ms_device *d, const ms_config *c, ms_error *err)
+static ms_status make(ms_params_block *out, ms_device *d, const ms_config *c, place_fn *place,
+                      ms_error *err)
 {
     ms_params_block b;
     size_t bytes;
     ms_status s;
 
-    MS_TRY(ms_params_block_plan(&b, d, c, err));
+    MS_TRY(plan(&b, d, c, place, err));
     bytes = b.arena->used_bytes;
     s = ms_device_alloc(d, bytes, &b.block, err);
     if (s) {
@@ -112,9 +122,26 @@ ms_status ms_params_block_new(ms_params_block *out, ms_device *d, const ms_confi
     }
     b.block_bytes = bytes;
     ms_arena_init(b.arena, b.block, bytes, d->host_memory, 0);
-    ms_params_place(&b.p, c, d->real, b.arena);
+    place(&b.p, c, d->real, b.arena);
     *out = b;
     return MS_OK;
+}
+
+ms_status ms_params_block_plan(ms_params_block *out, ms_device *d, const ms_config *c,
+                               ms_error *err)
+{
+    return plan(out, d, c, ms_params_place, err);
+}
+
+ms_status ms_params_block_new(ms_params_block *out, ms_device *d, const ms_config *c, ms_error *err)
+{
+    return make(out, d, c, ms_params_place, err);
+}
+
+ms_status ms_params_block_vectors(ms_params_block *out, ms_device *d, const ms_config *c,
+                                  ms_error *err)
+{
+    return make(out, d, c, ms_params_place_vectors, err);
 }
 
 void ms_params_block_free(ms_params_block *b, ms_device *d)

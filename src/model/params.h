@@ -61,6 +61,8 @@ typedef struct {
 
 /* Lays the parameters out in the arena (dry or real).  p->layer must hold c->layers structs. */
 void ms_params_place(ms_params *p, const ms_config *c, ms_dtype real, ms_arena *a);
+/* The same without matrices, but for learned positions. */
+void ms_params_place_vectors(ms_params *p, const ms_config *c, ms_dtype real, ms_arena *a);
 
 /* The i-th present tensor in the order of the file above; its name ("wqkv.3", "embed") goes to name
  * (at least 40 bytes).  NULL past the end. */
@@ -78,6 +80,9 @@ ms_status ms_params_block_plan(ms_params_block *out, ms_device *d, const ms_conf
                                ms_error *err);
 ms_status ms_params_block_new(ms_params_block *out, ms_device *d, const ms_config *c,
                               ms_error *err);
+/* Vectors alone: what a stored model keeps on the device. */
+ms_status ms_params_block_vectors(ms_params_block *out, ms_device *d, const ms_config *c,
+                                  ms_error *err);
 void ms_params_block_free(ms_params_block *b, ms_device *d); /* accepts a zeroed one */
 
 #endif

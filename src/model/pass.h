@@ -101,6 +101,18 @@ void *ms_pass_stage(ms_pass *p, ms_tensor t);
 void ms_pass_poison(ms_pass *p);
 ms_status ms_pass_finish(ms_pass *p, ms_error *err);
 
+/* weight.c: y = act(w x + b), w being a tensor of the block or parts as the file has them. */
+typedef struct {
+    ms_tensor y, u, x, w, b;
+    const ms_weight *stored;
+    ms_act act;
+} ms_weight_call;
+void ms_weight_fwd(ms_pass *p, const ms_weight_call *a);
+#define weight_fwd(p, ...) ms_weight_fwd((p), &(ms_weight_call){__VA_ARGS__})
+
+/* The parts of a layer's weight; NULL when the model is not stored. */
+#define STORED(p, l, field) ((p)->m->stored ? &(p)->m->stored[l].field : NULL)
+
 /* attention.c, ffn.c: a branch of the block and, under it, its backward. */
 void ms_attention_fwd(ms_pass *p, int l, ms_tensor y, ms_tensor x);
 void ms_attention_bwd(ms_pass *p, int l, ms_tensor dx, bool accumulate, ms_tensor dy, ms_tensor x);

@@ -76,8 +76,8 @@ static const ms_chat_template plain = {
     .name = "plain",
     .begin = BOS,
     .turn = {{"", "\n\n"}, {"User: ", "\n"}, {"Assistant: ", "\n"}},
-    .reply = "Assistant:",
-    .trim = TRIM_REPLY, /* the reply brings the space */
+    .reply = "Assistant:", /* the model brings the space */
+    .trim = TRIM_ALL,
     .stops = {"\nUser:"},
 };
 
@@ -226,7 +226,7 @@ static const ms_chat_template templates[] = {
     },
 };
 
-/* -- one spelling of a template --------------------------------------------------------------- */
+/* -- one spelling of a template -------------------------------------------------------------- */
 
 /* What Jinja would see alike comes out alike:
  *
@@ -417,7 +417,7 @@ static char *spell(const char *text)
     return s.at;
 }
 
-/* -- recognising ------------------------------------------------------------------------------ */
+/* -- recognising ----------------------------------------------------------------------------- */
 
 /* A system turn of chatml whose content is not the first message's. */
 static bool hides_system(const char *text)
@@ -440,13 +440,20 @@ static bool matches(const ms_chat_template *t, const char *text, bool hides)
     return t->implied || t->hides_system == hides;
 }
 
+/* "<|user|>" or "[INST]", but not a comparison or a list. */
+static bool begins_token(const char *p)
+{
+    return (p[0] == '<' && p[1] != ' ' && p[1] != '=') ||
+           (p[0] == '[' && p[1] >= 'A' && p[1] <= 'Z');
+}
+
 /* Names the most telling piece: from the first token on, if there is one. */
 static ms_status unknown(const char *text, ms_error *err)
 {
     const char *from = text;
     int shown = 60;
 
-    while (*from && (*from != '<' || from[1] == ' ' || from[1] == '=')) from++;
+    while (*from && !begins_token(from)) from++;
     if (!*from) from = text;
     if (strlen(from) <= (size_t)shown) shown = (int)strlen(from);
     while (shown && (from[shown] & 0xc0) == 0x80) shown--; /* no half characters */
@@ -478,7 +485,7 @@ const char *const *ms_chat_template_stops(const ms_chat_template *t)
     return t->stops;
 }
 
-/* -- formatting ------------------------------------------------------------------------------- */
+/* -- formatting ------------------------------------------------------------------------------ */
 
 /* Written twice: with at NULL the size is counted. */
 typedef struct {

@@ -47,8 +47,10 @@ const char *const *ms_chat_template_stops(const ms_chat_template *t);
 /* The text of a conversation; *out from malloc.  bos and eos are the texts of the tokens, NULL for
  * none; they are in the text where the template has them, so it is encoded with
  * MS_ENCODE_SPECIALS and without MS_ENCODE_FRAME.  (A token's text in a content becomes that token,
- * too, as it does for Hugging Face.)  Roles in an order that the template refuses, other roles and
- * no message at all are MS_INPUT. */
+ * too, as it does for Hugging Face.)  add_generation_prompt is obeyed even where a template always
+ * adds it (the first Llama 3); of llama2 and mistral it is empty.  Roles in an order that the
+ * template refuses, other roles and no message at all are MS_INPUT; so is what a template passes
+ * over by accident: in llama2 a system message that is not the first, or the only one. */
 ms_status ms_chat_format(const ms_chat_template *t, const ms_chat_message *m, size_t count,
                          bool add_generation_prompt, const char *bos, const char *eos, char **out,
                          ms_error *err);

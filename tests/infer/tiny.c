@@ -54,6 +54,7 @@ tiny tiny_new(const char *device, const char *preset, bool letters, uint64_t see
     c.width = 16;
     c.heads = 4;
     c.kv_heads = strcmp(preset, "llama") == 0 ? 2 : 4;
+    if (strcmp(preset, "gpt2") == 0) c.head_dim = 0;
     c.ffn = 24;
     c.bos = c.eos = -1;
     ms_config_derive(&c);

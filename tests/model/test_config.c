@@ -346,12 +346,14 @@ static void hostile_files_are_refused(void **state)
         {ORIGINAL, "norm_eps", "1", MS_FORMAT, "norm_eps: expected above 0"},
 
         /* known, and not computed here */
-        {LLAMA, "rope_scaling", "{\"rope_type\":\"llama3\",\"factor\":8}", MS_UNSUPPORTED,
+        {LLAMA, "rope_scaling", "{\"rope_type\":\"longrope\",\"factor\":8}", MS_UNSUPPORTED,
          "\"rope_scaling\""},
-        {LLAMA, "rope_scaling", "{\"type\":\"linear\",\"factor\":2}", MS_UNSUPPORTED,
-         "\"rope_scaling\""},
+        {LLAMA, "rope_scaling", "{\"type\":\"linear\",\"factor\":0.5}", MS_FORMAT,
+         "rope_scaling: factor"},
+        {LLAMA, "rope_scaling", "{\"type\":\"yarn\",\"factor\":4,\"mscale\":1}", MS_UNSUPPORTED,
+         "mscale"},
         {LLAMA, "rope_scaling", "{}", MS_UNSUPPORTED, "\"rope_scaling\""},
-        {LLAMA, "rope_scaling", "{\"type\":3}", MS_UNSUPPORTED, "\"rope_scaling\""},
+        {LLAMA, "rope_scaling", "{\"type\":3}", MS_FORMAT, "\"type\": expected a string"},
         {LLAMA, "partial_rotary_factor", "0.5", MS_UNSUPPORTED, "\"partial_rotary_factor\""},
         {LLAMA, "hidden_act", "\"gelu\"", MS_UNSUPPORTED, "\"hidden_act\""},
         {LLAMA, "attention_bias", "true", MS_UNSUPPORTED, "\"attention_bias\""},

@@ -15,8 +15,10 @@ typedef struct {
 
 /* True when this is the wanted one: *out is filled.  An absent part is passed over.
  * name: a format with one %d for the layer (ignored when it has none). */
-bool ms_stored_take(ms_stored_pick *pick, const char *name, int layer, ms_tensor part,
-                    bool transposed);
+bool ms_stored_take(ms_stored_pick *pick, const char *name, int layer, ms_tensor *whole);
+/* The same of `rows` rows from `first` on. */
+bool ms_stored_rows(ms_stored_pick *pick, const char *name, int layer, ms_tensor *whole, int first,
+                    int rows);
 
 /* The list of the llama-like families: names of Hugging Face's LlamaForCausalLM and its kin, with
  * every bias that a config may ask for. */

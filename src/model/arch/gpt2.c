@@ -12,16 +12,21 @@ static void preset(ms_config *c)
     c->tied = true;
 }
 
+static bool transposed(bool taken, ms_stored_pick *pick)
+{
+    if (taken) pick->out->transposed = true;
+    return taken;
+}
+
 static bool take_layer(ms_layer *w, int l, ms_stored_pick *pick)
 {
-#define TAKE(name, part, transposed)                                                               \
-    ms_stored_take(pick, "transformer.h.%d." name, l, part, transposed)
-    return TAKE("ln_1.weight", w->norm1_w, false) || TAKE("ln_1.bias", w->norm1_b, false) ||
-           TAKE("attn.c_attn.weight", w->wqkv, true) || TAKE("attn.c_attn.bias", w->bqkv, false) ||
-           TAKE("attn.c_proj.weight", w->wo, true) || TAKE("attn.c_proj.bias", w->bo, false) ||
-           TAKE("ln_2.weight", w->norm2_w, false) || TAKE("ln_2.bias", w->norm2_b, false) ||
-           TAKE("mlp.c_fc.weight", w->w_up, true) || TAKE("mlp.c_fc.bias", w->b_up, false) ||
-           TAKE("mlp.c_proj.weight", w->w_down, true) || TAKE("mlp.c_proj.bias", w->b_down, false);
+#define TAKE(name, field) ms_stored_take(pick, "transformer.h.%d." name, l, &w->field)
+    return TAKE("ln_1.weight", norm1_w) || TAKE("ln_1.bias", norm1_b) ||
+           transposed(TAKE("attn.c_attn.weight", wqkv), pick) || TAKE("attn.c_attn.bias", bqkv) ||
+           transposed(TAKE("attn.c_proj.weight", wo), pick) || TAKE("attn.c_proj.bias", bo) ||
+           TAKE("ln_2.weight", norm2_w) || TAKE("ln_2.bias", norm2_b) ||
+           transposed(TAKE("mlp.c_fc.weight", w_up), pick) || TAKE("mlp.c_fc.bias", b_up) ||
+           transposed(TAKE("mlp.c_proj.weight", w_down), pick) || TAKE("mlp.c_proj.bias", b_down);
 #undef TAKE
 }
 
@@ -29,13 +34,13 @@ static bool stored(const ms_config *c, ms_params *p, int i, ms_stored *out)
 {
     ms_stored_pick pick = {i, out};
 
-    if (ms_stored_take(&pick, "transformer.wte.weight", 0, p->embed, false)) return true;
-    if (ms_stored_take(&pick, "transformer.wpe.weight", 0, p->pos, false)) return true;
+    if (ms_stored_take(&pick, "transformer.wte.weight", 0, &p->embed)) return true;
+    if (ms_stored_take(&pick, "transformer.wpe.weight", 0, &p->pos)) return true;
     for (int l = 0; l < c->layers; l++)
         if (take_layer(&p->layer[l], l, &pick)) return true;
-    return ms_stored_take(&pick, "transformer.ln_f.weight", 0, p->norm_w, false) ||
-           ms_stored_take(&pick, "transformer.ln_f.bias", 0, p->norm_b, false) ||
-           ms_stored_take(&pick, "lm_head.weight", 0, p->head, false);
+    return ms_stored_take(&pick, "transformer.ln_f.weight", 0, &p->norm_w) ||
+           ms_stored_take(&pick, "transformer.ln_f.bias", 0, &p->norm_b) ||
+           ms_stored_take(&pick, "lm_head.weight", 0, &p->head);
 }
 
 const ms_arch ms_arch_gpt2 = {
@@ -44,4 +49,5 @@ const ms_arch ms_arch_gpt2 = {
     .model_type = "gpt2",
     .preset = preset,
     .stored = stored,
+    .gguf = "gpt2",
 };

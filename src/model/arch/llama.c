@@ -18,6 +18,7 @@ const ms_arch ms_arch_llama = {
     .model_type = "llama",
     .preset = preset,
     .stored = ms_stored_llama,
+    .gguf = "llama",
 };
 
 const ms_arch ms_arch_mistral = {
@@ -26,4 +27,5 @@ const ms_arch ms_arch_mistral = {
     .model_type = "mistral",
     .preset = preset,
     .stored = ms_stored_llama,
+    .gguf = "llama",
 };

@@ -30,6 +30,7 @@ const ms_arch ms_arch_qwen2 = {
     .model_type = "qwen2",
     .preset = preset_qwen2,
     .stored = ms_stored_llama,
+    .gguf = "qwen2",
 };
 
 const ms_arch ms_arch_qwen3 = {
@@ -38,4 +39,5 @@ const ms_arch ms_arch_qwen3 = {
     .model_type = "qwen3",
     .preset = preset_qwen3,
     .stored = ms_stored_llama,
+    .gguf = "qwen3",
 };
