@@ -7,6 +7,7 @@
 #include "data/shard.h"
 #include "model/arch.h"
 #include "model/folder.h"
+#include "text/tokenizer_gguf.h"
 #include "train/evaluate.h"
 
 #include <cJSON.h>
@@ -236,12 +237,26 @@ minstrel_status minstrel_preset_shape(const char *preset, const minstrel_shape *
 
 /* -- models ---------------------------------------------------------------------------------- */
 
-static ms_status load_tokenizer(minstrel_model *m, const char *folder, ms_error *err)
+ms_status ms_open_tokenizer(ms_tokenizer **out, const char *path, ms_error *err)
 {
-    char path[PATH_BYTES];
+    char file[PATH_BYTES];
+    ms_gguf *g;
+    ms_status s;
 
-    MS_TRY(ms_path_join(path, sizeof path, folder, "tokenizer.json", err));
-    MS_TRY(ms_tokenizer_load(&m->tokenizer, path, err));
+    if (ms_is_gguf(path)) {
+        MS_TRY(ms_gguf_open(&g, path, err));
+        s = ms_tokenizer_from_gguf(out, g, err);
+        ms_gguf_close(g);
+        return s;
+    }
+    if (!ms_path_is_folder(path)) return ms_tokenizer_load(out, path, err);
+    MS_TRY(ms_path_join(file, sizeof file, path, "tokenizer.json", err));
+    return ms_tokenizer_load(out, file, err);
+}
+
+static ms_status load_tokenizer(minstrel_model *m, const char *path, ms_error *err)
+{
+    MS_TRY(ms_open_tokenizer(&m->tokenizer, path, err));
     if (ms_tokenizer_vocab(m->tokenizer) > m->model->config.vocab)
         return ms_fail_at(err, MS_FORMAT, path, -1, "%d tokens, the model has %d",
                           ms_tokenizer_vocab(m->tokenizer), m->model->config.vocab);
@@ -252,7 +267,7 @@ static ms_status open_model(minstrel_model *m, const char *path, const minstrel_
                             ms_error *err)
 {
     MS_TRY(ms_open_device(&m->device, o, err));
-    MS_TRY(ms_model_load(&m->model, m->device, path, err));
+    MS_TRY(ms_model_open(&m->model, m->device, path, err));
     return load_tokenizer(m, path, err);
 }
 

@@ -26,6 +26,9 @@ void ms_options_copy(void *defaults, const void *given, size_t size_bytes);
 ms_status ms_open_device(ms_device **out, const minstrel_options *o, ms_error *err);
 ms_log ms_log_of(const minstrel_options *o);
 
+/* A tokenizer.json, or that of a model folder or a GGUF file. */
+ms_status ms_open_tokenizer(ms_tokenizer **out, const char *path, ms_error *err);
+
 /* A preset under a wanted shape; the vocabulary stays 0 unless wanted. */
 ms_status ms_shaped_preset(ms_config *out, const char *preset, const minstrel_shape *wanted,
                            ms_error *err);

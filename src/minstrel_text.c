@@ -1,7 +1,6 @@
 /* minstrel_text - tokenizers of the public API */
 #include "minstrel_internal.h"
 
-#include "base/file.h"
 #include "data/source.h"
 #include "text/bpe_train.h"
 
@@ -17,21 +16,12 @@ static ms_tokenizer *inner(const minstrel_tokenizer *t)
     return (ms_tokenizer *)(uintptr_t)t;
 }
 
-static ms_status open_tokenizer(ms_tokenizer **out, const char *path, ms_error *err)
-{
-    char file[PATH_BYTES];
-
-    if (!ms_path_is_folder(path)) return ms_tokenizer_load(out, path, err);
-    MS_TRY(ms_path_join(file, sizeof file, path, "tokenizer.json", err));
-    return ms_tokenizer_load(out, file, err);
-}
-
 minstrel_status minstrel_tokenizer_open(minstrel_tokenizer **out, const char *path,
                                         minstrel_error *err)
 {
     ms_tokenizer *t = NULL;
     ms_error e;
-    ms_status s = open_tokenizer(&t, path, &e);
+    ms_status s = ms_open_tokenizer(&t, path, &e);
 
     if (!s) *out = (minstrel_tokenizer *)t;
     return ms_give(err, s, &e);
