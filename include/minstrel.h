@@ -116,6 +116,13 @@ minstrel_status minstrel_decode(const minstrel_model *m, const int32_t *ids, siz
                                 char **text, minstrel_error *err);
 void minstrel_tokens_free(int32_t *ids);
 
+/* Converts a model on disk (a folder or a .gguf file) into a folder in the Hugging Face layout, or,
+ * where `out` ends in .gguf, into such a file, with its tokenizer.  type of the weights: "f32"
+ * (NULL), "f16", "bf16"; in GGUF also "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q6_k".
+ * MINSTREL_UNSUPPORTED for families and tokenizers that the other format does not have. */
+minstrel_status minstrel_convert(const char *from, const char *out, const char *type,
+                                 minstrel_error *err);
+
 /* -- tokenizers ------------------------------------------------------------------------------- */
 
 typedef struct minstrel_tokenizer minstrel_tokenizer;

@@ -19,6 +19,7 @@ int cli_train(int argc, const char **argv);
 int cli_generate(int argc, const char **argv);
 int cli_eval(int argc, const char **argv);
 int cli_tokenize(int argc, const char **argv);
+int cli_convert(int argc, const char **argv);
 int cli_info(int argc, const char **argv);
 int cli_bench(int argc, const char **argv);
 

@@ -63,5 +63,7 @@ ms_status ms_config_read(ms_config *out, const char *path, ms_error *err);
 ms_status ms_config_parse(ms_config *out, const char *json, size_t size_bytes, const char *path,
                           ms_error *err);
 ms_status ms_config_write(const ms_config *c, const char *path, ms_error *err);
+/* The same, saying that weights are of a type (f32, f16, bf16). */
+ms_status ms_config_write_as(const ms_config *c, ms_dtype type, const char *path, ms_error *err);
 
 #endif

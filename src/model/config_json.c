@@ -369,7 +369,7 @@ static void add_class(ms_json *j, const ms_config *c)
     }
 }
 
-ms_status ms_config_write(const ms_config *c, const char *path, ms_error *err)
+ms_status ms_config_write_as(const ms_config *c, ms_dtype type, const char *path, ms_error *err)
 {
     const ms_arch *arch = ms_arch_find(c->arch);
     bool own = arch && !strcmp(arch->model_type, "minstrel");
@@ -386,8 +386,16 @@ ms_status ms_config_write(const ms_config *c, const char *path, ms_error *err)
     else
         add_llama(j, c, own);
     ms_json_add_bool(j, j->root, "tie_word_embeddings", c->tied);
-    ms_json_add_text(j, j->root, "torch_dtype", "float32");
+    ms_json_add_text(j, j->root, "torch_dtype",
+                     type == MS_BF16  ? "bfloat16"
+                     : type == MS_F16 ? "float16"
+                                      : "float32");
     add_token(j, "bos_token_id", c->bos);
     add_token(j, "eos_token_id", c->eos);
     return ms_json_write(j, path, err);
+}
+
+ms_status ms_config_write(const ms_config *c, const char *path, ms_error *err)
+{
+    return ms_config_write_as(c, MS_F32, path, err);
 }

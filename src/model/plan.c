@@ -186,6 +186,8 @@ ms_status ms_pass_new(ms_pass **out, ms_model *m, const ms_pass_options *o, ms_e
     ms_status s;
 
     MS_TRY(check_options(&m->config, o, err));
+    if (o->train && m->stored)
+        return ms_fail(err, MS_UNSUPPORTED, "weights as their file has them cannot be trained");
     p = calloc(1, sizeof *p);
     if (!p) return ms_fail(err, MS_MEMORY, "out of memory for a pass");
     p->m = m;
