@@ -248,12 +248,21 @@ typedef struct {
     double seconds;
 } minstrel_evaluation;
 
-/* Loss over text files, folders, .jsonl, .zst, shards; windows of `context` tokens (0: the
- * model's), each predicted from what stands before it in its window.  batch: windows at a time (0:
- * 8). */
+typedef struct {
+    size_t size;
+    int context; /* tokens a window; 0: the model's; default 0 */
+    int batch;   /* windows at a time; default 8 */
+    int half;    /* as llama.cpp's perplexity: only the second half of each window counts, and its
+                    first token is bos where the model wants one; context 0 is then at most 512;
+                    default 0 */
+} minstrel_evaluate_options;
+minstrel_evaluate_options minstrel_default_evaluate_options(void);
+
+/* Loss over text files, folders, .jsonl, .zst: windows of tokens, each token predicted from those
+ * before it in its window. */
 minstrel_status minstrel_evaluate_paths(minstrel_model *m, const char *const *path, int paths,
-                                        int context, int batch, minstrel_evaluation *out,
-                                        minstrel_error *err);
+                                        const minstrel_evaluate_options *o,
+                                        minstrel_evaluation *out, minstrel_error *err);
 
 /* -- training -------------------------------------------------------------------------------- */
 

@@ -158,6 +158,11 @@ const char *ms_tokenizer_piece(const ms_tokenizer *t, int32_t id, size_t *size_b
     return t->text + t->token[id].piece_at;
 }
 
+bool ms_tokenizer_frames(const ms_tokenizer *t)
+{
+    return t->fronts > 0 && t->bos >= 0 && t->front[0] == t->bos;
+}
+
 bool ms_tokenizer_leads(const ms_tokenizer *t)
 {
     for (int i = 0; i < t->normalizers; i++)

@@ -66,6 +66,8 @@ ms_status ms_tokenizer_encode(const ms_tokenizer *t, const char *text, size_t si
 /* The bytes of a token (not terminated, may be part of a character; none for special tokens),
  * lent until the tokenizer is freed.  NULL for an id out of range. */
 const char *ms_tokenizer_piece(const ms_tokenizer *t, int32_t id, size_t *size_bytes);
+/* Whether MS_ENCODE_FRAME puts bos in front. */
+bool ms_tokenizer_frames(const ms_tokenizer *t);
 /* Whether a whole text begins with a space that encoding has put there. */
 bool ms_tokenizer_leads(const ms_tokenizer *t);
 
