@@ -401,4 +401,3 @@ minstrel_status minstrel_model_describe(const minstrel_model *m, int json, char 
     }
     return ms_give(err, take(&t, out, &e), &e);
 }
-

@@ -52,7 +52,7 @@ static ms_status check_shape(const ms_tensors *file, const ms_st_entry *e, const
     return MS_OK;
 }
 
-/* llama's GGUF lists the rows of a head in pairs (0, D/2, 1, D/2 + 1, ...): where row i is there. */
+/* llama lists the rows of a head in pairs (0, D/2, 1, D/2 + 1, ...) in GGUF: where row i is. */
 int ms_reading_row(const ms_tensors *file, const ms_config *c, const ms_stored *s, int i)
 {
     int D = c->head_dim, inside = i % D;

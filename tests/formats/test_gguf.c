@@ -569,6 +569,39 @@ static void broken_fields_are_refused(void **state)
     }
 }
 
+/* One more than the bytes left have room for is refused before anything is taken for so many; what
+ * just fits is read, and then found to be something else. */
+static void counts_are_held_against_the_bytes_left(void **state)
+{
+    static const struct {
+        int field;
+        size_t least;
+        const char *what;
+    } row[] = {
+        {TENSORS, 25, "tensors"},   {METAS, 14, "keys"},          {BOOLS_COUNT, 1, "values"},
+        {TEXTS_COUNT, 8, "values"}, {NUMBERS_COUNT, 4, "values"},
+    };
+    size_t at[FIELDS];
+
+    for (size_t i = 0; i < COUNT(row); i++)
+        for (size_t more = 0; more < 2; more++) {
+            const char *path = in(state, "x");
+            char text[64];
+            ms_gguf *g = NULL;
+            ms_error err;
+
+            make_good(at);
+            size_t begin_at = row[i].field == TENSORS ? HEADER : at[row[i].field] + 8;
+            size_t left = made.size - begin_at, count = left / row[i].least + more;
+            set(at[row[i].field], count, 8);
+            put(path, made.data, made.size);
+            assert_int_not_equal(ms_gguf_open(&g, path, &err), MS_OK);
+            snprintf(text, sizeof text, "%zu %s do not fit the %zu", count, row[i].what, left);
+            if (!strstr(err.message, text) == (more == 1))
+                fail_msg("%zu %s: %s", count, row[i].what, err.message);
+        }
+}
+
 /* The offset of an error: of the field, or of the bytes that do not fit. */
 static void the_place_of_a_fault_is_told(void **state)
 {
@@ -952,7 +985,7 @@ static const ms_st_entry WRITTEN[] = {
     {"q3_k", MS_Q3_K, 2, {3, 512}, BUFFER, 660},
     {"q4_k", MS_Q4_K, 1, {256}, BUFFER + 100, 144},
     {"q5_k", MS_Q5_K, 1, {256}, BUFFER, 176},
-    {"q6_k, of a name of 63 bytes ..................................",
+    {"q6_k, of a name of 63 bytes ...................................",
      MS_Q6_K,
      2,
      {1, 512},
@@ -1175,6 +1208,7 @@ int main(void)
         SCRATCH_TEST(arrays_may_be_empty),
         SCRATCH_TEST(names_have_their_lengths),
         SCRATCH_TEST(broken_fields_are_refused),
+        SCRATCH_TEST(counts_are_held_against_the_bytes_left),
         SCRATCH_TEST(the_place_of_a_fault_is_told),
         SCRATCH_TEST(numbers_that_overflow_are_refused),
         SCRATCH_TEST(shapes_that_overflow_are_refused),

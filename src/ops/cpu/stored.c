@@ -1,7 +1,7 @@
 /* stored - products with weights as files have them
  *
  * A thread takes some rows of w at a time, expands them into memory that stays in its caches, and
- * multiplies all rows of x with them: the sums are those of linear_fwd with the expanded weights. */
+ * multiplies all rows of x by them: the sums are those of linear_fwd with expanded weights. */
 #include "base/quant.h"
 #include "ops/cpu/kernel.h"
 
