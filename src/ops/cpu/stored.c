@@ -2,7 +2,7 @@
  *
  * A thread takes some rows of w at a time, expands them into memory that stays in its caches, and
  * multiplies all rows of x by them: the sums are those of linear_fwd with expanded weights. */
-#include "base/quant.h"
+#include "base/quant_rows.h"
 #include "ops/cpu/kernel.h"
 
 #include <stddef.h>
@@ -13,8 +13,8 @@ void CPU(stored_rows)(float *out, ms_tensor w, int first, int rows)
 {
     size_t row_bytes = (size_t)w.dim[1] / (size_t)ms_dtype_block(w.dtype) * ms_dtype_bytes(w.dtype);
 
-    ms_dequantize(w.dtype, (const char *)w.data + (size_t)first * row_bytes, out,
-                  (size_t)rows * (size_t)w.dim[1]);
+    quant_read(w.dtype, (const char *)w.data + (size_t)first * row_bytes, out,
+               (size_t)rows * (size_t)w.dim[1]);
 }
 
 typedef struct {
