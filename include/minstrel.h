@@ -87,7 +87,8 @@ typedef struct {
 
 minstrel_shape minstrel_default_shape(void);
 
-/* Opens a folder in the Hugging Face layout (a run folder is one). */
+/* Opens a folder in the Hugging Face layout (a run folder is one; shards are fine) or a .gguf file.
+ * Weights of smaller types than f32 stay mapped as the file has them. */
 minstrel_status minstrel_model_open(minstrel_model **out, const char *path,
                                     const minstrel_options *o, minstrel_error *err);
 /* A model of a preset ("llama", ...) with random weights of a seed and a byte tokenizer when vocab
@@ -127,7 +128,7 @@ minstrel_status minstrel_convert(const char *from, const char *out, const char *
 
 typedef struct minstrel_tokenizer minstrel_tokenizer;
 
-/* From a tokenizer.json or the folder of a model.  Any number of threads may encode at once. */
+/* From a tokenizer.json, the folder of a model or a .gguf file.  Any number of threads may encode at once. */
 minstrel_status minstrel_tokenizer_open(minstrel_tokenizer **out, const char *path,
                                         minstrel_error *err);
 void minstrel_tokenizer_free(minstrel_tokenizer *t);
@@ -273,7 +274,7 @@ typedef struct {
     /* the model: one of preset, config, init */
     const char *preset;     /* default "llama" */
     const char *config;     /* a config.json: shape from there; default NULL */
-    const char *init;       /* a model folder to fine-tune; default NULL */
+    const char *init;       /* a model to fine-tune: a folder or a .gguf; default NULL */
     minstrel_shape shape;   /* on top of preset or config */
     const char *initialise; /* "xavier", "normal" (deviation 0.02, as GPT-2); default "xavier" */
     /* the data */
@@ -282,7 +283,8 @@ typedef struct {
     const char *const *held_out; /* default none: split off */
     int held_outs;
     double held_out_fraction; /* default 0.1 */
-    const char *tokenizer;    /* "bytes", "chars", FILE; default "bytes", or that of init */
+    const char *tokenizer;    /* "bytes", "chars", "bpe:N" (learnt from the data), FILE; default
+                                 "bytes", or that of init */
     /* the run */
     const char *out;           /* run folder */
     int resume;                /* continue the run in `out` */

@@ -26,11 +26,12 @@ static struct poptOption table[] = {
     {"preset", 0, POPT_ARG_STRING, &t.preset, 0,
      "original, gpt2, llama, smollm, mistral, qwen2, qwen3 or nano (default llama)", "NAME"},
     {"config", 0, POPT_ARG_STRING, &t.config, 0, "a config.json instead of a preset", "FILE"},
-    {"init", 0, POPT_ARG_STRING, &t.init, 0, "fine-tune this model", "MODEL"},
+    {"init", 0, POPT_ARG_STRING, &t.init, 0, "fine-tune this model: a folder or a .gguf", "MODEL"},
     {"initialise", 0, POPT_ARG_STRING, &t.initialise, 0,
      "xavier or normal (GPT-2's; default xavier)", "HOW"},
     {"tokenizer", 0, POPT_ARG_STRING, &t.tokenizer, 0,
-     "bytes, chars or a tokenizer.json (default bytes)", "KIND"},
+     "bytes, chars, bpe:N (N tokens, learnt from the data) or a tokenizer.json (default bytes)",
+     "KIND"},
     CLI_SHAPE,
     {"steps", 0, POPT_ARG_LONGLONG, &steps, 0, "optimizer steps (default 1000)", "N"},
     {"batch", 0, POPT_ARG_INT, &t.batch, 0, "sequences a micro-step (default 8)", "N"},
@@ -127,9 +128,6 @@ static int parse(int argc, const char **argv)
     if (!data && !t.resume) return cli_usage("--data PATH is missing");
     if (dtype && strcmp(dtype, "f32") != 0)
         return cli_usage("--dtype %s is not supported: the back ends compute in f32", dtype);
-    if (t.tokenizer && !strncmp(t.tokenizer, "bpe", 3))
-        return cli_usage("--tokenizer %s is not supported: bytes, chars or a tokenizer.json",
-                         t.tokenizer);
     t.data = data;
     t.datas = count(data);
     t.held_out = held_out;

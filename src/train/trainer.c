@@ -6,6 +6,7 @@
 #include "infer/generate.h"
 #include "model/arch.h"
 #include "model/folder.h"
+#include "text/tokenizer_gguf.h"
 #include "train/evaluate.h"
 
 #include <math.h>
@@ -21,6 +22,26 @@ static ms_status run_path(const char *run, const char *name, char out[MS_RUN_PAT
     return ms_path_join(out, MS_RUN_PATH_BYTES, run, name, err);
 }
 
+/* The path of a model's tokenizer.json; that of a GGUF file is written to the folder first. */
+static ms_status tokenizer_of(const char *model, const char *folder, char path[MS_RUN_PATH_BYTES],
+                              ms_error *err)
+{
+    ms_tokenizer *t;
+    ms_gguf *g;
+    ms_status s;
+
+    if (!ms_is_gguf(model)) return run_path(model, "tokenizer.json", path, err);
+    MS_TRY(ms_folder_make(folder, err));
+    MS_TRY(run_path(folder, "of-gguf.json", path, err));
+    MS_TRY(ms_gguf_open(&g, model, err));
+    s = ms_tokenizer_from_gguf(&t, g, err);
+    ms_gguf_close(g);
+    if (s) return s;
+    s = ms_tokenizer_save(t, path, err);
+    ms_tokenizer_free(t);
+    return s;
+}
+
 /* Prepared data is complete when its tokenizer, which is written last, is there. */
 static ms_status make_data(ms_trainer *t, bool prepared, ms_error *err)
 {
@@ -32,7 +53,7 @@ static ms_status make_data(ms_trainer *t, bool prepared, ms_error *err)
     MS_TRY(run_path(folder, "tokenizer.json", path, err));
     if (prepared) return ms_tokenizer_load(&t->tokenizer, path, err);
     if (!data.tokenizer && t->o.init_path) {
-        MS_TRY(run_path(t->o.init_path, "tokenizer.json", own, err));
+        MS_TRY(tokenizer_of(t->o.init_path, folder, own, err));
         data.tokenizer = own;
     }
     if (!data.tokenizer) data.tokenizer = "bytes";

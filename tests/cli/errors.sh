@@ -25,7 +25,7 @@ refuses "unknown schedule" 1 "schedule" "$m" train --data "$work/text" --out "$w
 refuses "dropout 1" 1 "dropout" "$m" train --data "$work/text" --out "$work/x" --dropout 1
 refuses "unknown back end" 1 "back" "$m" train --data "$work/text" --out "$work/x" --backend abacus
 refuses "dtype" 2 "dtype" "$m" train --data "$work/text" --out "$work/x" --dtype f16
-refuses "bpe" 2 "tokenizer" "$m" train --data "$work/text" --out "$work/x" --tokenizer bpe:100
+refuses "bpe" 1 "vocabulary: expected 257" "$m" train --data "$work/text" --out "$work/x" --tokenizer bpe:100
 printf "caf\\351 au lait, a text that is not UTF-8\\n" >"$work/latin"
 refuses "invalid UTF-8 for chars" 1 "UTF-8" "$m" train --data "$work/latin" --out "$work/x" --tokenizer chars
 refuses "a run is there" 1 "--resume" "$m" train --data "$work/text" $tiny --out "$work/run" --steps 4
