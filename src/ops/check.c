@@ -391,8 +391,8 @@ ms_status ms_check_linear_stored(const ms_device *d, const ms_linear_stored_args
 
     MS_TRY(check_operands(&c, "NY NI qOI O"));
     if (a->at < 0 || a->at > dim(&c, 'Y') - dim(&c, 'O'))
-        return fail(&c, MS_SHAPE, "at: columns %d to %d of y, which has %d", a->at,
-                    a->at + dim(&c, 'O') - 1, dim(&c, 'Y'));
+        return fail(&c, MS_SHAPE, "at: %d columns from %d on of y, which has %d", dim(&c, 'O'),
+                    a->at, dim(&c, 'Y'));
     return check_overlap(&c, "");
 }
 
