@@ -343,6 +343,31 @@ static const char *positions_name(ms_positions p)
     return name[p];
 }
 
+static void describe_weight(text *t, const char *name, int layer, const ms_weight *w)
+{
+    char full[40], shape[64];
+
+    snprintf(full, sizeof full, layer < 0 ? "%s" : "%s.%d", name, layer);
+    for (int i = 0; i < 3 && ms_present(w->part[i]); i++)
+        add(t, "%-16s %s %s\n", i ? "" : full, ms_shape_text(w->part[i], shape),
+            ms_dtype_name(w->part[i].dtype));
+}
+
+/* Matrices that stay as their file has them, each part with its type. */
+static void describe_stored(const ms_model *m, text *t)
+{
+    ms_weight embed = {{m->embed}}, head = {{m->head}};
+
+    describe_weight(t, "embed", -1, &embed);
+    describe_weight(t, "head", -1, &head);
+    for (int l = 0; l < m->config.layers; l++) {
+        describe_weight(t, "wqkv", l, &m->stored[l].wqkv);
+        describe_weight(t, "wo", l, &m->stored[l].wo);
+        describe_weight(t, "w_up", l, &m->stored[l].w_up);
+        describe_weight(t, "w_down", l, &m->stored[l].w_down);
+    }
+}
+
 static void describe_text(const minstrel_model *m, text *t)
 {
     const ms_config *c = &m->model->config;
@@ -359,8 +384,9 @@ static void describe_text(const minstrel_model *m, text *t)
     add(t, "norm: %s, %s, eps %g\npositions: %s\nactivation: %s\nhead: %s\n\n",
         c->rms ? "RMS" : "layer", c->post_norm ? "post" : "pre", c->norm_eps,
         positions_name(c->positions), ms_act_name(c->act), c->tied ? "tied" : "own");
+    if (m->model->stored) describe_stored(m->model, t);
     for (int i = 0; (p = ms_params_get(&m->model->weights.p, c, i, name, &start)); i++)
-        add(t, "%-16s %s\n", name, ms_shape_text(*p, shape));
+        if (ms_present(*p)) add(t, "%-16s %s\n", name, ms_shape_text(*p, shape));
 }
 
 static char *describe_json(const minstrel_model *m)

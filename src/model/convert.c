@@ -111,10 +111,7 @@ static bool transposes(const converter *v, const ms_stored *s)
 /* Where our row i stands in the target. */
 static int target_row(const converter *v, const ms_stored *s, int i)
 {
-    int D = v->c.head_dim, inside = i % D;
-
-    if (!v->gguf || s->heads == 0 || strcmp(ms_arch_find(v->c.arch)->gguf, "llama") != 0) return i;
-    return i - inside + (inside < D / 2 ? 2 * inside : 2 * (inside - D / 2) + 1);
+    return v->gguf ? ms_gguf_row(&v->c, s, i) : i;
 }
 
 static ms_status add_entry(converter *v, const ms_stored *s, ms_dtype type, ms_error *err)

@@ -53,13 +53,17 @@ static ms_status check_shape(const ms_tensors *file, const ms_st_entry *e, const
 }
 
 /* llama lists the rows of a head in pairs (0, D/2, 1, D/2 + 1, ...) in GGUF: where row i is. */
-int ms_reading_row(const ms_tensors *file, const ms_config *c, const ms_stored *s, int i)
+int ms_gguf_row(const ms_config *c, const ms_stored *s, int i)
 {
     int D = c->head_dim, inside = i % D;
 
-    if (!ms_tensors_gguf(file) || s->heads == 0 || strcmp(ms_arch_find(c->arch)->gguf, "llama"))
-        return i;
+    if (s->heads == 0 || strcmp(ms_arch_find(c->arch)->gguf, "llama") != 0) return i;
     return i - inside + (inside < D / 2 ? 2 * inside : 2 * (inside - D / 2) + 1);
+}
+
+int ms_reading_row(const ms_tensors *file, const ms_config *c, const ms_stored *s, int i)
+{
+    return ms_tensors_gguf(file) ? ms_gguf_row(c, s, i) : i;
 }
 
 /* Bytes of a row of an entry. */

@@ -13,6 +13,8 @@ const ms_st_entry *ms_reading_find(const ms_tensors *file, const char *prefix, c
 bool ms_reading_transposed(const ms_tensors *file, const ms_stored *s);
 
 /* llama's GGUF lists the rows of a head in pairs (0, D/2, 1, D/2 + 1, ...): where row i is. */
+int ms_gguf_row(const ms_config *c, const ms_stored *s, int i);
+/* The same in this file. */
 int ms_reading_row(const ms_tensors *file, const ms_config *c, const ms_stored *s, int i);
 
 /* Bytes of a row of an entry. */
