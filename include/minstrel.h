@@ -128,7 +128,8 @@ minstrel_status minstrel_convert(const char *from, const char *out, const char *
 
 typedef struct minstrel_tokenizer minstrel_tokenizer;
 
-/* From a tokenizer.json, the folder of a model or a .gguf file.  Any number of threads may encode at once. */
+/* From a tokenizer.json, the folder of a model or a .gguf file.  Any number of threads may encode
+ * at once. */
 minstrel_status minstrel_tokenizer_open(minstrel_tokenizer **out, const char *path,
                                         minstrel_error *err);
 void minstrel_tokenizer_free(minstrel_tokenizer *t);

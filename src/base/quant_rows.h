@@ -1,5 +1,5 @@
-/* quant_rows - blocks to floats, one function a type; compiled where it is included: by quant.c, and
- * by the CPU back end once for each instruction set
+/* quant_rows - blocks to floats, one function a type; compiled where it is included: by quant.c,
+ * and by the CPU back end once for each instruction set
  *
  *   q8_0  d | 32 signed bytes                       x = d q
  *   q4_0  d | 16 bytes of nibbles                   x = d (q - 8)

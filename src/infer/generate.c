@@ -61,7 +61,7 @@ void ms_generated_clear(ms_generated *g)
 
 /* -- checks ---------------------------------------------------------------------------------- */
 
-static ms_status check_options(const ms_generate_options *o, ms_error *err)
+ms_status ms_generate_check(const ms_generate_options *o, ms_error *err)
 {
     if (o->max_tokens < 0)
         return ms_fail(err, MS_INPUT, "tokens: expected 0 or more, got %d", o->max_tokens);
@@ -393,7 +393,7 @@ ms_status ms_generate(ms_model *m, const ms_tokenizer *t, const char *const *pro
     ms_status s;
 
     for (size_t i = 0; i < prompts; i++) out[i] = (ms_generated){0};
-    MS_TRY(check_options(o, err));
+    MS_TRY(ms_generate_check(o, err));
     if (prompts == 0) return MS_OK;
     j.eos = ms_tokenizer_eos(t) >= 0 ? ms_tokenizer_eos(t) : m->config.eos;
     if (o->ignore_eos) j.eos = -1;

@@ -34,6 +34,8 @@ typedef struct {
 } ms_generate_options;
 
 ms_generate_options ms_generate_defaults(void);
+/* MS_INPUT names the first number out of its range. */
+ms_status ms_generate_check(const ms_generate_options *o, ms_error *err);
 
 /* Continues each prompt; out[i] of prompt i, freed with ms_generated_clear (also after a failure).
  * Sampling draws from (seed, position of the token, stream 0), so a prompt in a batch, in any

@@ -8,6 +8,7 @@
 struct ms_session {
     ms_engine engine; /* of one slot */
     int length, context;
+    bool drawable; /* the engine has the logits of the last token */
 };
 
 ms_status ms_session_new(ms_session **out, ms_model *m, int context, ms_error *err)
@@ -51,8 +52,10 @@ ms_status ms_session_append(ms_session *s, const int32_t *ids, size_t count, con
         if (ids[i] < 0 || ids[i] >= vocab)
             return ms_fail(err, MS_INPUT, "append: token %zu is %d: expected 0 to %d", i,
                            (int)ids[i], vocab - 1);
+    s->drawable = false;
     MS_TRY(ms_engine_append(&s->engine, s->length, ids, count, err));
     s->length += (int)count;
+    s->drawable = true;
     if (logits) *logits = s->engine.logits;
     return MS_OK;
 }
@@ -67,6 +70,13 @@ ms_status ms_session_rewind(ms_session *s, int length, ms_error *err)
 {
     if (length < 0 || length > s->length)
         return ms_fail(err, MS_INPUT, "rewind: expected 0 to %d, got %d", s->length, length);
+    s->drawable = s->drawable && length == s->length;
     s->length = length;
     return MS_OK;
+}
+
+ms_status ms_session_sample(ms_session *s, const ms_how *how, int32_t *id, ms_error *err)
+{
+    if (!s->drawable) return ms_fail(err, MS_INPUT, "sample: expected an append in front of it");
+    return ms_pass_sample(s->engine.prompt, how, id, err);
 }

@@ -475,6 +475,18 @@ ms_status ms_chat_template_find(const char *text, const ms_chat_template **out, 
     return *out ? MS_OK : unknown(text, err);
 }
 
+ms_status ms_chat_template_named(const char *name, const ms_chat_template **out, ms_error *err)
+{
+    *out = strcmp(name, plain.name) == 0 ? &plain : NULL;
+    for (size_t i = 0; !*out && i < sizeof templates / sizeof *templates; i++)
+        if (strcmp(name, templates[i].name) == 0) *out = &templates[i];
+    if (*out) return MS_OK;
+    return ms_fail(err, MS_INPUT,
+                   "chat template: expected plain, chatml, llama3, zephyr or another family, "
+                   "found \"%s\"",
+                   name);
+}
+
 const char *ms_chat_template_name(const ms_chat_template *t)
 {
     return t->name;

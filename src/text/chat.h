@@ -39,6 +39,8 @@ typedef struct ms_chat_template ms_chat_template;
  *   zephyr         <|ROLE|>\n...</s>\n (also TinyLlama)
  *   plain          User: ...\nAssistant: ...\n (ours, for models without a template) */
 ms_status ms_chat_template_find(const char *text, const ms_chat_template **out, ms_error *err);
+/* The same by a name of that list; MS_INPUT when it is none. */
+ms_status ms_chat_template_named(const char *name, const ms_chat_template **out, ms_error *err);
 const char *ms_chat_template_name(const ms_chat_template *t);
 /* Texts that end a reply, besides eos; the last is NULL.  Most are the name of one token
  * (ms_tokenizer_find), the others are seen in the text only ("\nUser:"). */

@@ -1051,7 +1051,7 @@ static void what_is_written_is_read_back(void **state)
     assert_int_equal(calls, N);
 }
 
-/* Texts of 0 to 40 bytes: every amount of padding; the end is padded, too, and all of it is zeros. */
+/* Texts of 0 to 40 bytes: every amount of padding; the end is padded, too; padding is zeros. */
 static void data_begins_at_a_multiple_of_32(void **state)
 {
     const char *path = in(state, "x"), *text = "tttttttttttttttttttttttttttttttttttttttt";

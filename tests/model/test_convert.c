@@ -1,5 +1,5 @@
-/* Models between folders and GGUF files: what goes there and back is the same to the bit; weights that
- * stay as their file has them give the logits of the expanded ones; shards are one model. */
+/* Models between folders and GGUF files: what goes there and back is the same to the bit; weights
+ * that stay as their file has them give the logits of expanded ones; shards are one model. */
 #include "../base/scratch.h"
 
 #include "formats/tensors.h"
