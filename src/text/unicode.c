@@ -66,9 +66,35 @@ static ms_class class_of(int32_t c)
     }
 }
 
+/* Letters and numbers of Unicode 15.1 and 16, which an older utf8proc does not know: words are
+ * those of Unicode 16 whichever is installed. */
+static const struct {
+    int32_t first, last;
+    ms_class class;
+} newer[] = {
+    {0x1c89, 0x1c8a, MS_CLASS_LETTER},   {0xa7cb, 0xa7cd, MS_CLASS_LETTER},
+    {0xa7da, 0xa7dc, MS_CLASS_LETTER},   {0x105c0, 0x105f3, MS_CLASS_LETTER},
+    {0x10d40, 0x10d49, MS_CLASS_NUMBER}, {0x10d4a, 0x10d65, MS_CLASS_LETTER},
+    {0x10d6f, 0x10d85, MS_CLASS_LETTER}, {0x10ec2, 0x10ec4, MS_CLASS_LETTER},
+    {0x11380, 0x11389, MS_CLASS_LETTER}, {0x1138b, 0x1138b, MS_CLASS_LETTER},
+    {0x1138e, 0x1138e, MS_CLASS_LETTER}, {0x11390, 0x113b5, MS_CLASS_LETTER},
+    {0x113b7, 0x113b7, MS_CLASS_LETTER}, {0x113d1, 0x113d1, MS_CLASS_LETTER},
+    {0x113d3, 0x113d3, MS_CLASS_LETTER}, {0x116d0, 0x116e3, MS_CLASS_NUMBER},
+    {0x11bc0, 0x11be0, MS_CLASS_LETTER}, {0x11bf0, 0x11bf9, MS_CLASS_NUMBER},
+    {0x13460, 0x143fa, MS_CLASS_LETTER}, {0x16100, 0x1611d, MS_CLASS_LETTER},
+    {0x16130, 0x16139, MS_CLASS_NUMBER}, {0x16d40, 0x16d6c, MS_CLASS_LETTER},
+    {0x16d70, 0x16d79, MS_CLASS_NUMBER}, {0x18cff, 0x18cff, MS_CLASS_LETTER},
+    {0x1ccf0, 0x1ccf9, MS_CLASS_NUMBER}, {0x1e5d0, 0x1e5ed, MS_CLASS_LETTER},
+    {0x1e5f0, 0x1e5f0, MS_CLASS_LETTER}, {0x1e5f1, 0x1e5fa, MS_CLASS_NUMBER},
+    {0x2ebf0, 0x2ee5d, MS_CLASS_LETTER},
+};
+
 static void fill(void)
 {
     for (int32_t c = 0; c < MS_CODE_POINTS; c++) classes[c] = (uint8_t)class_of(c);
+    for (size_t i = 0; i < sizeof newer / sizeof *newer; i++)
+        for (int32_t c = newer[i].first; c <= newer[i].last; c++)
+            if (utf8proc_category(c) == UTF8PROC_CATEGORY_CN) classes[c] = newer[i].class;
 }
 
 const uint8_t *ms_unicode_classes(void)
