@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains a small llama on a book and lets it write: ./demo.sh [FILE] [--fresh]
 # Without FILE: the King James Bible from Debian's bible-kjv.  A second run builds nothing anew and, with the
-# same text, goes straight to writing; --fresh trains again.  About two and a half minutes on two cores.
+# same text, goes straight to writing; --fresh trains again.  About two minutes on two cores.
 set -eu
 cd "$(dirname "$0")"
 book="" fresh=0
@@ -40,9 +40,9 @@ run=runs/demo-$(basename "$book" .txt)
 if [ ! -s "$run/done" ] || [ "$book" -nt "$run/done" ]; then
     rm -rf "$run"
     echo "training on $book; the held-out loss falls as the model learns" >&2
-    ./minstrel train --data "$book" --out "$run" --preset llama --layers 4 --width 128 --heads 4 --context 256 \
-        --batch 4 --steps 1800 --lr 5e-3 --min-lr 2e-4 --warmup 100 --dropout 0 --val-fraction 0.05 \
-        --eval-every 360 --save-every 900 | tee "$run.result"
+    ./minstrel train --data "$book" --out "$run" --tokenizer bpe:1024 --preset llama --layers 4 --width 128 --heads 4 \
+        --context 192 --batch 5 --steps 1500 --lr 5e-3 --min-lr 2e-4 --warmup 100 --dropout 0 --val-fraction 0.05 \
+        --eval-every 300 --save-every 750 | tee "$run.result"
     mv "$run.result" "$run/done"
 fi
 echo
@@ -50,4 +50,4 @@ cat "$run/done"
 echo
 echo "and it writes:"
 echo
-./minstrel generate --model "$run" --prompt "And it came to pass" -n 230 --temperature 0.6 --top-p 0.9 --seed 3 --quiet
+./minstrel generate --model "$run" --prompt "And it came to pass" -n 150 --temperature 0.7 --top-p 0.9 --seed 2 --quiet
