@@ -30,7 +30,7 @@ object() { echo "$work/obj/$(echo "$1" | tr / _).o"; }
 
 sources="src/no_cpu.c tests/model/test_gradcheck.c"
 for file in src/base/*.c src/ops/ops.c src/ops/check.c src/ops/compose.c src/ops/devices.c src/ops/ref/*.c \
-    src/formats/safetensors.c src/model/*.c src/model/arch/*.c; do
+    src/formats/*.c src/model/*.c src/model/arch/*.c; do
     sources="$sources $file"
 done
 for file in $sources; do
