@@ -2,11 +2,12 @@
 #   make            build ./minstrel and libminstrel.a      make DEBUG=1 | ASAN=1   other configurations
 #   make test       build and run all test programs         make check   the conformance suite alone
 #   make bench examples golden mutants install clean format
+#   make fuzz       build the targets of libFuzzer (clang); tools/fuzz.sh SECONDS runs them
 
 PREFIX  ?= /usr/local
 CC      ?= cc
-CONFIG  := $(if $(ASAN),asan,$(if $(DEBUG),debug,release))
-TAG     := $(CONFIG)$(if $(filter-out cc gcc,$(notdir $(CC))),-$(notdir $(CC)))
+CONFIG  := $(if $(FUZZ),fuzz,$(if $(ASAN),asan,$(if $(DEBUG),debug,release)))
+TAG     := $(CONFIG)$(if $(FUZZ),,$(if $(filter-out cc gcc,$(notdir $(CC))),-$(notdir $(CC))))
 BUILD   := build/$(TAG)
 VERSION := $(shell sed -n 's/.*MINSTREL_VERSION "\(.*\)"/\1/p' include/minstrel.h)
 LIBS    := libcjson popt libzstd libxxhash libpcre2-8 libutf8proc
@@ -16,6 +17,8 @@ CFLAGS   += -std=c11 -g -fno-math-errno -ffp-contract=fast -pthread
 CFLAGS   += -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
 CFLAGS   += $(if $(WERROR),-Werror) $(shell pkg-config --cflags $(LIBS))
 LDLIBS   += $(shell pkg-config --libs $(LIBS)) -lm -pthread
+# Line editing, for the program alone; macOS has it without pkg-config.
+EDIT     := $(shell pkg-config --libs libedit 2>/dev/null || echo -ledit)
 ifeq ($(CONFIG),release)
 CFLAGS   += -O3
 endif
@@ -25,6 +28,10 @@ endif
 ifeq ($(CONFIG),asan)
 CFLAGS   += -O1 -DMS_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS  += -fsanitize=address,undefined
+endif
+ifeq ($(CONFIG),fuzz)
+CFLAGS   += -O1 -DMS_DEBUG -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+LDFLAGS  += -fsanitize=fuzzer,address,undefined
 endif
 
 # -- the CPU back end: its kernels are compiled once for each instruction set, chosen at run time ----
@@ -56,7 +63,7 @@ minstrel: $(BUILD)/minstrel
 	@cmp -s $< $@ || cp -f $< $@
 
 $(BUILD)/minstrel: $(call obj,$(CLI)) $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS) $(EDIT)
 
 $(LIB): $(LIBOBJ)
 	@rm -f $@
@@ -94,6 +101,16 @@ examples: $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 $(BUILD)/examples/%: $(BUILD)/examples/%.o $(LIB)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 
+# -- fuzzing: tests/fuzz/fuzz_y.c is a program; the library is compiled for it, in build/fuzz -------
+FUZZERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+$(BUILD)/tests/fuzz/%: $(BUILD)/tests/fuzz/%.o $(LIB)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+fuzz:
+	$(MAKE) FUZZ=1 CC=clang fuzzers
+
+fuzzers: $(FUZZERS)
+
 golden:
 	/usr/bin/python3 tools/golden.py
 
@@ -114,6 +131,6 @@ format:
 clean:
 	rm -rf build minstrel
 
-.PHONY: all tests test run-tests check bench examples golden mutants install format clean
+.PHONY: all tests test run-tests check bench examples fuzz fuzzers golden mutants install format clean
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

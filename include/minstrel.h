@@ -239,6 +239,71 @@ minstrel_status minstrel_generate_all(minstrel_model *m, const char *const *prom
                                       minstrel_error *err);
 void minstrel_text_clear(minstrel_text *t);
 
+/* -- conversations --------------------------------------------------------------------------- */
+
+typedef struct minstrel_chat minstrel_chat; /* a conversation with a model */
+
+typedef struct {
+    size_t size;
+    const char *system; /* system prompt; NULL: what the template has without; default NULL */
+    const char *template_name; /* "chatml", "llama3", "plain", ...; NULL: the model's own, which is
+                                  "plain" (User: ... Assistant: ...) where it has none */
+    int context;               /* tokens kept; 0: what the model allows; default 0 */
+    int max_tokens;            /* of a reply; 0: as the context has room; default 0 */
+    float temperature;         /* 0: greedy; default 0.7 */
+    int top_k;                 /* 0: all; default 0 */
+    float top_p;               /* 1: all; default 0.95 */
+    float min_p;               /* 0: all; default 0 */
+    uint64_t seed;             /* default 1 */
+    minstrel_text_fn *on_text; /* replies as they come (prompt: number of the turn, from 0); called
+                                  while a message is read, too.  Nonzero stops the reply. */
+    void *data;
+    minstrel_log_fn *log; /* is told when old turns leave the context */
+    void *log_data;
+} minstrel_chat_options;
+
+minstrel_chat_options minstrel_default_chat_options(void);
+
+typedef struct {
+    const char *text;     /* UTF-8, without what ended it; lent until the conversation changes */
+    size_t prompt_tokens; /* of the conversation in front of it */
+    size_t reused_tokens; /* of them: did not have to be read again */
+    size_t tokens;        /* drawn, with the one that ended the reply */
+    double log_probability;
+    minstrel_stop stop; /* MINSTREL_STOP_EOS: whatever ends a reply in the model's template */
+    double prefill_s, decode_s;
+} minstrel_reply;
+
+typedef struct {
+    const char *template_name;
+    size_t turns, forgotten;  /* of them: the oldest, which have left the context */
+    int context, used_tokens; /* of the context */
+} minstrel_chat_state;
+
+/* Texts in the options are copied.  The model outlives the chat.  MINSTREL_UNSUPPORTED: the model's
+ * chat template is not known; MINSTREL_INPUT: the template takes no system prompt, or needs one. */
+minstrel_status minstrel_chat_new(minstrel_chat **out, minstrel_model *m,
+                                  const minstrel_chat_options *o, minstrel_error *err);
+void minstrel_chat_free(minstrel_chat *c);
+
+/* Adds a message and draws the reply.  *out may be NULL.  A full context forgets the oldest turns
+ * and says so in the log; the system prompt stays.  A reply that on_text stopped keeps what was
+ * shown; when that is nothing, the message is taken back.  On failure the conversation is as it
+ * was before. */
+minstrel_status minstrel_chat_say(minstrel_chat *c, const char *text, minstrel_reply *out,
+                                  minstrel_error *err);
+/* Draws the last reply again, with other random numbers; the old one stays on failure. */
+minstrel_status minstrel_chat_retry(minstrel_chat *c, minstrel_reply *out, minstrel_error *err);
+/* Takes the last turn back. */
+minstrel_status minstrel_chat_undo(minstrel_chat *c, minstrel_error *err);
+void minstrel_chat_clear(minstrel_chat *c); /* all turns; the system prompt stays */
+/* Another system prompt (NULL: none) for the same turns. */
+minstrel_status minstrel_chat_set_system(minstrel_chat *c, const char *system, minstrel_error *err);
+/* Message i, the system prompt first if there is one: *role is "system", "user" or "assistant", the
+ * result its text, both lent until the conversation changes; NULL past the end. */
+const char *minstrel_chat_message(const minstrel_chat *c, size_t i, const char **role);
+minstrel_chat_state minstrel_chat_look(const minstrel_chat *c);
+
 /* -- evaluation ------------------------------------------------------------------------------ */
 
 typedef struct {

@@ -5,7 +5,7 @@ set -eu
 what=${1:-build}
 
 debian_build="gcc make pkg-config libc6-dev libcjson-dev libpopt-dev libzstd-dev libxxhash-dev libpcre2-dev \
-    libutf8proc-dev"
+    libutf8proc-dev libedit-dev"
 debian_test="$debian_build clang clang-format libclang-rt-dev libcmocka-dev valgrind zstd jq"
 debian_demo="$debian_build bible-kjv bible-kjv-text"
 brew_build="make pkg-config cjson popt zstd xxhash pcre2 utf8proc"
@@ -61,5 +61,5 @@ elif command -v brew >/dev/null; then
     esac
 else
     echo "install.sh: neither apt-get nor brew is here; needed:" >&2
-    echo "  a C11 compiler, GNU make, pkg-config, cJSON, popt, zstd, xxHash, PCRE2, utf8proc; for tests also cmocka, valgrind" >&2
+    echo "  a C11 compiler, GNU make, pkg-config, cJSON, popt, zstd, xxHash, PCRE2, utf8proc, libedit; for tests also cmocka, valgrind" >&2
 fi

@@ -98,6 +98,47 @@ int cli_finish(int status)
     return cli_fail("standard output: %s", strerror(errno));
 }
 
+/* -- text ------------------------------------------------------------------------------------ */
+
+bool cli_write(const char *data, size_t size_bytes)
+{
+    if (!size_bytes) return true;
+    return fwrite(data, 1, size_bytes, stdout) == size_bytes && fflush(stdout) == 0;
+}
+
+/* Bytes of the control character at the start of text (n >= 1), 0 when there is none. */
+static size_t control(const char *text, size_t n)
+{
+    unsigned char c = (unsigned char)text[0];
+
+    if (c == 0xC2 && n > 1 && (unsigned char)text[1] < 0xA0) return 2;
+    return (c < 0x20 && c != '\n' && c != '\t') || c == 0x7F;
+}
+
+bool cli_write_text(const char *text, size_t text_bytes)
+{
+    bool terminal = text_bytes && isatty(STDOUT_FILENO);
+    size_t from = 0;
+
+    for (size_t at = 0; terminal && at < text_bytes;) {
+        size_t skip = control(text + at, text_bytes - at);
+
+        if (skip) {
+            if (!cli_write(text + from, at - from) || !cli_write("\xEF\xBF\xBD", 3)) return false;
+            from = at + skip;
+        }
+        at += skip ? skip : 1;
+    }
+    return cli_write(text + from, text_bytes - from);
+}
+
+const char *cli_stop_name(minstrel_stop stop)
+{
+    static const char *const name[] = {"length", "eos", "context", "asked"};
+
+    return name[stop];
+}
+
 /* -- progress -------------------------------------------------------------------------------- */
 
 bool cli_progress_shown(void)
@@ -156,6 +197,21 @@ void cli_catch_signals(void)
 bool cli_stop_asked(void)
 {
     return stop_asked != 0;
+}
+
+void cli_catch_interrupts(void)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof action);
+    action.sa_handler = ask_to_stop;
+    sigaction(SIGINT, &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+void cli_stop_forget(void)
+{
+    stop_asked = 0;
 }
 
 /* -- parsing --------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@ typedef struct {
 
 int cli_train(int argc, const char **argv);
 int cli_generate(int argc, const char **argv);
+int cli_chat(int argc, const char **argv);
 int cli_eval(int argc, const char **argv);
 int cli_tokenize(int argc, const char **argv);
 int cli_convert(int argc, const char **argv);
@@ -63,6 +64,13 @@ minstrel_options cli_options(void);
 /* Flushes stdout: a write that failed (a full disk, a closed pipe) is an error. */
 int cli_finish(int status);
 
+/* Writes to stdout and flushes it; false with errno when that fails.  Text: a terminal gets U+FFFD
+ * for control characters, which it would obey, and a model's text may hold. */
+bool cli_write(const char *data, size_t size_bytes);
+bool cli_write_text(const char *text, size_t text_bytes);
+
+const char *cli_stop_name(minstrel_stop stop); /* in JSON */
+
 /* Shows a line over the last one on a terminal ("" takes it away); does nothing elsewhere. */
 bool cli_progress_shown(void);
 void cli_progress(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -70,6 +78,9 @@ void cli_progress(const char *format, ...) __attribute__((format(printf, 1, 2)))
 /* Set by the first Ctrl-C or SIGTERM once cli_catch_signals was called; the second one kills. */
 void cli_catch_signals(void);
 bool cli_stop_asked(void);
+/* The same for a program that goes on: each Ctrl-C sets it, forgetting unsets it; SIGTERM kills. */
+void cli_catch_interrupts(void);
+void cli_stop_forget(void);
 
 /* 3672552 as "3,672,552". */
 const char *cli_thousands(uint64_t n, char out[32]);

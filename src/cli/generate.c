@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { PROMPT_BYTES_MAX = 64 << 20 };
 
@@ -107,7 +106,6 @@ static int many_prompts(prompts *p, const char *path)
 /* Several answers are shown whole, in the order of the prompts; one streams. */
 typedef struct {
     bool json, many;
-    bool terminal; /* stdout is one: nothing but text may reach it */
     const prompts *prompt;
     minstrel_text *all; /* (lines) answers that wait for their turn; owned copies */
     bool *ended;        /* (lines) */
@@ -117,42 +115,12 @@ typedef struct {
 
 static void write_out(screen *s, const char *text, size_t text_bytes)
 {
-    if (s->write_errno || !text_bytes) return;
-    if (fwrite(text, 1, text_bytes, stdout) != text_bytes || fflush(stdout)) s->write_errno = errno;
-}
-
-/* Bytes of the control character at the start of text (n >= 1), 0 when there is none.  A model's
- * text may hold escape sequences, which a terminal would obey. */
-static size_t control(const char *text, size_t n)
-{
-    unsigned char c = (unsigned char)text[0];
-
-    if (c == 0xC2 && n > 1 && (unsigned char)text[1] < 0xA0) return 2;
-    return (c < 0x20 && c != '\n' && c != '\t') || c == 0x7F;
+    if (!s->write_errno && !cli_write(text, text_bytes)) s->write_errno = errno;
 }
 
 static void write_text(screen *s, const char *text, size_t text_bytes)
 {
-    size_t from = 0;
-
-    for (size_t at = 0; s->terminal && at < text_bytes;) {
-        size_t skip = control(text + at, text_bytes - at);
-
-        if (skip) {
-            write_out(s, text + from, at - from);
-            write_out(s, "\xEF\xBF\xBD", 3);
-            from = at + skip;
-        }
-        at += skip ? skip : 1;
-    }
-    write_out(s, text + from, text_bytes - from);
-}
-
-static const char *stop_name(minstrel_stop stop)
-{
-    static const char *const name[] = {"length", "eos", "context", "asked"};
-
-    return name[stop];
+    if (!s->write_errno && !cli_write_text(text, text_bytes)) s->write_errno = errno;
 }
 
 static void write_json(screen *s, const char *prompt, const minstrel_text *t)
@@ -169,7 +137,7 @@ static void write_json(screen *s, const char *prompt, const minstrel_text *t)
     cJSON_AddNumberToObject(o, "prompt_tokens", (double)t->prompt_tokens);
     cJSON_AddNumberToObject(o, "tokens", (double)t->count);
     cJSON_AddNumberToObject(o, "log_probability", t->log_probability);
-    cJSON_AddStringToObject(o, "stop", stop_name(t->stop));
+    cJSON_AddStringToObject(o, "stop", cli_stop_name(t->stop));
     cJSON_AddNumberToObject(o, "prefill_s", t->prefill_s);
     cJSON_AddNumberToObject(o, "decode_s", t->decode_s);
     text = cJSON_PrintUnformatted(o);
@@ -366,10 +334,7 @@ static int generate(minstrel_model *m, screen *s)
 
 static int run(const prompts *p)
 {
-    screen s = {.json = cli_shared.json != 0,
-                .many = given.prompts != NULL,
-                .terminal = isatty(STDOUT_FILENO) != 0,
-                .prompt = p};
+    screen s = {.json = cli_shared.json != 0, .many = given.prompts != NULL, .prompt = p};
     minstrel_options o = cli_options();
     minstrel_model *m = NULL;
     minstrel_error err;

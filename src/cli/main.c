@@ -7,6 +7,7 @@
 static const cli_command commands[] = {
     {"train", "train a model on text, or go on with a run", cli_train},
     {"generate", "continue prompts with a model", cli_generate},
+    {"chat", "talk with a model", cli_chat},
     {"eval", "loss, perplexity and bits per byte of a model on text", cli_eval},
     {"convert", "turn a model into another format or type", cli_convert},
     {"tokenize", "train a tokenizer, encode and decode text", cli_tokenize},

@@ -3,8 +3,10 @@
 #include "faults.h"
 
 #include "base/file.h"
+#include "infer/chat.h"
 #include "infer/generate.h"
 #include "minstrel.h"
+#include "model/arch.h"
 #include "model/folder.h"
 #include "train/trainer.h"
 
@@ -330,6 +332,48 @@ static void check_generate(world *w)
     assert_int_equal(strlen(w->generated.text), 5);
 }
 
+/* A model of bytes: a conversation needs more characters than the run has. */
+static void before_converse(world *w)
+{
+    ms_config c;
+    ms_error err;
+
+    must(ms_config_preset(&c, "llama", &err), &err);
+    c.vocab = 257;
+    c.context = 64;
+    c.layers = c.kv_heads = 1;
+    c.heads = 2;
+    c.width = c.ffn = 8;
+    ms_config_derive(&c);
+    must(ms_model_new(&w->model, w->device, &c, &err), &err);
+    must(ms_model_init(w->model, MS_INIT_XAVIER, 1, &err), &err);
+    must(ms_tokenizer_bytes(&w->tokenizer, &err), &err);
+}
+
+/* What has failed is not in the conversation. */
+static ms_status converse(world *w, ms_error *err)
+{
+    ms_chat_options o = ms_chat_defaults();
+    size_t turns = 0;
+    ms_chat *c;
+    ms_reply r;
+    ms_status s;
+
+    o.system = "a";
+    o.max_tokens = 3;
+    MS_TRY(ms_chat_new(&c, w->model, w->tokenizer, &o, err));
+    do {
+        s = ms_chat_say(c, "b", &r, err);
+        turns += !s;
+    } while (!s && turns < 4); /* the last ones make the first leave the context */
+    if (!s) s = ms_chat_retry(c, &r, err);
+    assert_int_equal(ms_chat_look(c).turns, turns);
+    if (!s) s = ms_chat_set_system(c, "c", err);
+    assert_string_equal(ms_chat_at(c, 0).content, s ? "a" : "c");
+    ms_chat_free(c);
+    return s;
+}
+
 /* A public error has the same fields. */
 static ms_status from_public(minstrel_status s, const minstrel_error *e, ms_error *err)
 {
@@ -384,6 +428,7 @@ static const operation reading[] = {
     {"open a model folder", nothing, open_public, nothing},
     {"generate", before_generate, generate, check_generate},
     {"search with beams", before_generate, generate_beams, check_generate},
+    {"converse", before_converse, converse, nothing},
     {"step", before_step, step, nothing},
     {"evaluate", before_step, evaluate, nothing},
 };

@@ -221,6 +221,59 @@ static void benches_count_what_they_time(void **state)
     assert_int_equal(minstrel_bench(&b, &o, keep_row, &row, &err), MINSTREL_INPUT);
 }
 
+static int count_text(void *data, size_t turn, const char *text, size_t text_bytes)
+{
+    size_t *count = data;
+
+    assert_int_equal(turn, 0);
+    assert_int_equal(text[text_bytes], 0);
+    *count += text_bytes;
+    return 0;
+}
+
+static void a_conversation(void **state)
+{
+    minstrel_chat_options o = minstrel_default_chat_options();
+    minstrel_chat_state look;
+    minstrel_chat *c;
+    minstrel_reply r, again;
+    minstrel_error err;
+    const char *role;
+    size_t shown = 0;
+
+    (void)state;
+    o.max_tokens = 8;
+    o.system = "ab";
+    o.on_text = count_text;
+    o.data = &shown;
+    must(minstrel_chat_new(&c, model, &o, &err), &err);
+    must(minstrel_chat_say(c, "Hi", &r, &err), &err);
+    assert_int_equal(strlen(r.text), shown);
+    assert_true(r.tokens >= 1 && r.tokens <= 8 && r.prompt_tokens > 10);
+    assert_string_equal(minstrel_chat_message(c, 0, &role), "ab");
+    assert_string_equal(role, "system");
+    assert_string_equal(minstrel_chat_message(c, 1, NULL), "Hi");
+    assert_string_equal(minstrel_chat_message(c, 2, &role), r.text);
+    assert_string_equal(role, "assistant");
+    assert_null(minstrel_chat_message(c, 3, &role));
+    look = minstrel_chat_look(c);
+    assert_string_equal(look.template_name, "plain");
+    assert_int_equal(look.turns, 1);
+    assert_int_equal(look.context, 64);
+    must(minstrel_chat_retry(c, &again, &err), &err);
+    assert_int_equal(again.reused_tokens, r.prompt_tokens - 1);
+    must(minstrel_chat_set_system(c, NULL, &err), &err);
+    must(minstrel_chat_undo(c, &err), &err);
+    assert_int_equal(minstrel_chat_undo(c, &err), MINSTREL_INPUT);
+    must(minstrel_chat_say(c, "Hi", NULL, NULL), &err);
+    minstrel_chat_clear(c);
+    assert_null(minstrel_chat_message(c, 0, NULL));
+    minstrel_chat_free(c);
+    o.template_name = "nonsense";
+    assert_int_equal(minstrel_chat_new(&c, model, &o, &err), MINSTREL_INPUT);
+    minstrel_chat_free(NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -229,6 +282,7 @@ int main(void)
         cmocka_unit_test(many_prompts_with_and_without_results),
         cmocka_unit_test(a_failure_leaves_results_that_can_be_cleared),
         cmocka_unit_test(shorter_options_keep_defaults),
+        cmocka_unit_test(a_conversation),
         cmocka_unit_test(benches_count_what_they_time),
     };
 

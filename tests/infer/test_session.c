@@ -126,6 +126,33 @@ static void what_does_not_fit_is_refused(void **state)
     tiny_free(&t);
 }
 
+static void a_draw_needs_the_logits_of_the_last_token(void **state)
+{
+    tiny t = tiny_new("cpu", "llama", false, 4);
+    ms_how how = {.temperature = 0, .top_p = 1};
+    int32_t id[20], drawn;
+    ms_session *s;
+    ms_error err;
+    const float *z;
+
+    (void)state;
+    fill(id, 20);
+    must(ms_session_new(&s, t.model, 0, &err), &err);
+    assert_int_equal(ms_session_sample(s, &how, &drawn, &err), MS_INPUT);
+    must(ms_session_append(s, id, 20, &z, &err), &err);
+    for (int i = 0; i < 2; i++) { /* a draw appends nothing */
+        must(ms_session_sample(s, &how, &drawn, &err), &err);
+        assert_int_equal(ms_session_length(s), 20);
+        for (int v = 0; v < BYTES_VOCAB; v++) assert_true(z[v] <= z[drawn]);
+    }
+    must(ms_session_rewind(s, 20, &err), &err);
+    must(ms_session_sample(s, &how, &drawn, &err), &err);
+    must(ms_session_rewind(s, 19, &err), &err);
+    assert_int_equal(ms_session_sample(s, &how, &drawn, &err), MS_INPUT);
+    ms_session_free(s);
+    tiny_free(&t);
+}
+
 /* A token by token run must not allocate on the device: everything was planned. */
 static void appending_allocates_nothing(void **state)
 {
@@ -152,6 +179,7 @@ int main(void)
         cmocka_unit_test(rewind_leaves_no_trace),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(appending_allocates_nothing),
+        cmocka_unit_test(a_draw_needs_the_logits_of_the_last_token),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -96,6 +96,10 @@ static const ms_chat_template *find(const char *name)
     assert_true(i < COUNT(family));
     must(ms_chat_template_find(family[i].text, &t, &err), &err);
     assert_string_equal(ms_chat_template_name(t), name);
+    const ms_chat_template *named = NULL;
+    must(ms_chat_template_named(name, &named, &err), &err);
+    assert_ptr_equal(named, t);
+    assert_int_equal(ms_chat_template_named("", &named, &err), MS_INPUT);
     return t;
 }
 
