@@ -27,6 +27,7 @@ typedef struct {
     int flags;
     int32_t *ids;
     size_t count, room;
+    size_t word; /* where the tokens of this word begin */
     cached *cache;
     size_t slots;
     ms_bpe_work work;
@@ -93,7 +94,7 @@ static ms_status take_unknown(encoder *e, const char *at, int n, ms_error *err)
     for (int i = 0; i < n; i++) bytes = bytes && t->byte_id[(uint8_t)at[i]] >= 0;
     if (bytes && n > 0) return take_bytes(e, at, (size_t)n, err);
     if (t->unk < 0 || n == 0) return no_token(e, at, n, err);
-    if (t->fuse_unk && e->count > 0 && e->ids[e->count - 1] == t->unk) return MS_OK;
+    if (t->fuse_unk && e->count > e->word && e->ids[e->count - 1] == t->unk) return MS_OK;
     e->ids[e->count++] = t->unk;
     return MS_OK;
 }
@@ -115,16 +116,25 @@ static ms_status take_chars(encoder *e, const char *word, size_t n, ms_error *er
 }
 
 /* A key of the whole word, for tokenizers that take it before any merge. */
-static int32_t whole_word(const ms_tokenizer *t, const char *word, size_t n)
+static ms_status whole_word(const ms_tokenizer *t, const char *word, size_t n, int32_t *id,
+                            ms_error *err)
 {
-    char key[2 * CACHED_BYTES];
+    char near[2 * CACHED_BYTES], *key = near;
     size_t used = 0;
 
-    if (t->symbols == MS_SYMBOLS_CHARS) return ms_vocabulary_find(t, word, n);
-    if (n > CACHED_BYTES) return -1;
+    *id = -1;
+    if (n > t->longest) return MS_OK;
+    if (t->symbols == MS_SYMBOLS_CHARS) {
+        *id = ms_vocabulary_find(t, word, n);
+        return MS_OK;
+    }
+    if (n > CACHED_BYTES) key = malloc(2 * n);
+    if (!key) return ms_fail(err, MS_MEMORY, "out of memory for a word");
     for (size_t i = 0; i < n; i++)
         used += (size_t)ms_utf8_write(ms_byte_character((uint8_t)word[i]), key + used);
-    return ms_vocabulary_find(t, key, used);
+    *id = ms_vocabulary_find(t, key, used);
+    if (key != near) free(key);
+    return MS_OK;
 }
 
 static ms_status merge_word(encoder *e, const char *word, size_t n, ms_error *err)
@@ -132,9 +142,11 @@ static ms_status merge_word(encoder *e, const char *word, size_t n, ms_error *er
     size_t first = e->count, count;
 
     MS_TRY(reserve(e, n, err));
+    e->word = first;
     if (e->t->ignore_merges) {
-        int32_t id = whole_word(e->t, word, n);
+        int32_t id;
 
+        MS_TRY(whole_word(e->t, word, n, &id, err));
         if (id >= 0 && e->t->token[id].kind == MS_TOKEN_NORMAL) return put(e, id, err);
     }
     if (e->t->symbols == MS_SYMBOLS_BYTES)

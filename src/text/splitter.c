@@ -114,7 +114,8 @@ static at spaces_and_lines(const uint8_t *classes, at p, at end)
     return line ? line + 1 : spaces(classes, p, end);
 }
 
-static at word_gpt4(const uint8_t *classes, at p, at end, int digits)
+/* end_whole: \\s+$ comes before \\s*[\\r\\n]. */
+static at word_gpt4(const uint8_t *classes, at p, at end, int digits, bool end_whole)
 {
     int n, next_bytes, class = class_at(classes, p, end, &n), next = -1;
 
@@ -131,6 +132,7 @@ static at word_gpt4(const uint8_t *classes, at p, at end, int digits)
     if (class == MS_CLASS_OTHER) return newlines(run(classes, p + n, end, class), end);
     if (*p == ' ' && next == MS_CLASS_OTHER)
         return newlines(run(classes, p + n + next_bytes, end, next), end);
+    if (end_whole && run(classes, p, end, MS_CLASS_SPACE) == end) return end;
     return spaces_and_lines(classes, p, end);
 }
 
@@ -151,8 +153,9 @@ size_t ms_pattern_word(ms_pattern pattern, const char *text, size_t size_bytes)
 
     switch (pattern) {
     case MS_PATTERN_GPT2: return (size_t)(word_gpt2(classes, p, end) - p);
-    case MS_PATTERN_GPT4: return (size_t)(word_gpt4(classes, p, end, 3) - p);
-    case MS_PATTERN_QWEN2: return (size_t)(word_gpt4(classes, p, end, 1) - p);
+    case MS_PATTERN_GPT4: return (size_t)(word_gpt4(classes, p, end, 3, false) - p);
+    case MS_PATTERN_GPT4_END: return (size_t)(word_gpt4(classes, p, end, 3, true) - p);
+    case MS_PATTERN_QWEN2: return (size_t)(word_gpt4(classes, p, end, 1, false) - p);
     case MS_PATTERN_DIGITS: return (size_t)(word_numbers(classes, p, end, true) - p);
     case MS_PATTERN_NUMBERS: return (size_t)(word_numbers(classes, p, end, false) - p);
     case MS_PATTERN_COUNT: break;
@@ -173,8 +176,8 @@ static const struct {
                       "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"},
     {MS_PATTERN_GPT4, "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}| "
                       "?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+"},
-    {MS_PATTERN_GPT4, "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++|\\p{N}{1,3}+| "
-                      "?[^\\s\\p{L}\\p{N}]++[\\r\\n]*+|\\s++$|\\s*[\\r\\n]|\\s+(?!\\S)|\\s"},
+    {MS_PATTERN_GPT4_END, "'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}++|\\p{N}{1,3}+| "
+                          "?[^\\s\\p{L}\\p{N}]++[\\r\\n]*+|\\s++$|\\s*[\\r\\n]|\\s+(?!\\S)|\\s"},
     {MS_PATTERN_QWEN2, "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| "
                        "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"},
 };
@@ -312,6 +315,8 @@ static ms_status run_pieces(const runner *r, int i, pcre2_match_data *found, con
     while (from <= size) {
         int n = pcre2_match(s->code, (PCRE2_SPTR)text, size, from, 0, found, r->limits);
 
+        if (n == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter has its stack on the heap */
+            n = pcre2_match(s->code, (PCRE2_SPTR)text, size, from, PCRE2_NO_JIT, found, r->limits);
         if (n == PCRE2_ERROR_NOMATCH) break;
         if (n < 0)
             return ms_fail(err, MS_UNSUPPORTED,
@@ -361,10 +366,13 @@ ms_status ms_splitter_run(const ms_splitter *s, const char *text, size_t size_by
 size_t ms_splitter_cut(const ms_splitter *s, const char *text, size_t size_bytes, size_t from)
 {
     const uint8_t *classes = ms_unicode_classes();
+    bool words = false; /* numbers alone leave everything between them in one piece */
 
-    for (int i = 0; i < s->stages; i++)
+    for (int i = 0; i < s->stages; i++) {
         if (s->stage[i].pattern == MS_PATTERN_OTHER) return size_bytes;
-    for (size_t i = from < 2 ? 2 : from; i < size_bytes && s->stages > 0; i++) {
+        words = words || s->stage[i].pattern < MS_PATTERN_DIGITS;
+    }
+    for (size_t i = from < 2 ? 2 : from; i < size_bytes && words; i++) {
         uint8_t before = (uint8_t)text[i - 2], behind = (uint8_t)text[i];
 
         if (text[i - 1] == '\n' && before < 0x80 && behind < 0x80 &&

@@ -12,10 +12,11 @@
 
 typedef enum {
     MS_PATTERN_GPT2,
-    MS_PATTERN_GPT4,    /* cl100k; Llama 3's has the same words */
-    MS_PATTERN_QWEN2,   /* GPT-4's with numbers digit by digit */
-    MS_PATTERN_DIGITS,  /* each number alone */
-    MS_PATTERN_NUMBERS, /* runs of numbers alone */
+    MS_PATTERN_GPT4,     /* cl100k; Llama 3's has the same words */
+    MS_PATTERN_GPT4_END, /* tiktoken's later cl100k: white space up to the end is one word */
+    MS_PATTERN_QWEN2,    /* GPT-4's with numbers digit by digit */
+    MS_PATTERN_DIGITS,   /* each number alone */
+    MS_PATTERN_NUMBERS,  /* runs of numbers alone */
     MS_PATTERN_COUNT,
     MS_PATTERN_OTHER = MS_PATTERN_COUNT /* PCRE2 */
 } ms_pattern;

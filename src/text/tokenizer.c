@@ -166,6 +166,8 @@ bool ms_tokenizer_frames(const ms_tokenizer *t)
 bool ms_tokenizer_leads(const ms_tokenizer *t)
 {
     for (int i = 0; i < t->normalizers; i++)
-        if (t->normalizer[i].kind == MS_NORMALIZE_PREPEND) return t->spaces_shown;
+        if (t->normalizer[i].kind == MS_NORMALIZE_PREPEND ||
+            t->normalizer[i].kind == MS_NORMALIZE_LEAD)
+            return t->spaces_shown;
     return false;
 }

@@ -67,6 +67,9 @@ static ms_status read_steps(const reader *r, const cJSON *part, const char *list
     int i = 0;
 
     if (!part) return MS_OK;
+    if (!cJSON_IsObject(part)) return malformed(r, list, "an object");
+    if (!strcmp(type_of(part), "Sequence") && !cJSON_IsArray(ms_json_get(part, list)))
+        return malformed(r, list, "an array");
     for (step = steps_of(part, list, &single); step; step = single ? NULL : step->next)
         MS_TRY(read(r, step, i++));
     return MS_OK;
@@ -243,13 +246,14 @@ static ms_status read_byte_level(const reader *r, const cJSON *o, int i)
 }
 
 /* Spaces become "▁"; each begins a word. */
-static ms_status read_metaspace(const reader *r, const cJSON *o)
+static ms_status read_metaspace(const reader *r, const cJSON *o, int i)
 {
     const char *shown = ms_json_text(o, "replacement"), *scheme = ms_json_text(o, "prepend_scheme");
     const cJSON *old = ms_json_get(o, "add_prefix_space"), *split = ms_json_get(o, "split");
     bool never = (scheme && !strcmp(scheme, "never")) || (!scheme && cJSON_IsFalse(old));
 
     if (shown && strcmp(shown, MS_SPACE_SHOWN) != 0) return unsupported(r, "replacement", shown);
+    if (i > 0) return unsupported(r, "pre_tokenizer", "Metaspace behind another step");
     MS_TRY(add_normalizer(r, MS_NORMALIZE_REPLACE, " ", MS_SPACE_SHOWN, false));
     if (!never)
         MS_TRY(add_normalizer(r, MS_NORMALIZE_LEAD, MS_SPACE_SHOWN, "",
@@ -267,7 +271,7 @@ static ms_status read_pre_tokenizer(const reader *r, const cJSON *o, int i)
 
     if (!strcmp(type, "ByteLevel")) return read_byte_level(r, o, i);
     if (!strcmp(type, "Split")) return read_split(r, o);
-    if (!strcmp(type, "Metaspace")) return read_metaspace(r, o);
+    if (!strcmp(type, "Metaspace")) return read_metaspace(r, o, i);
     if (!strcmp(type, "Digits"))
         return at_path(r, ms_splitter_add(r->t->splitter,
                                           is_true(o, "individual_digits") ? MS_PATTERN_DIGITS
@@ -284,6 +288,7 @@ static ms_status read_frame(const reader *r, const cJSON *single)
     bool behind = false;
     const cJSON *item;
 
+    if (!cJSON_IsArray(single)) return malformed(r, "single", "a list");
     cJSON_ArrayForEach(item, single)
     {
         const cJSON *special = ms_json_get(item, "SpecialToken");

@@ -115,6 +115,7 @@ ms_status ms_vocabulary_set(ms_tokenizer *t, int32_t id, const char *key, size_t
                        ms_token_key(t, id), key, (int)id);
     if (!keep_text(t, key, key_bytes, &k->key_at)) return out_of_memory(err);
     k->key_bytes = (uint32_t)key_bytes;
+    if (key_bytes > t->longest) t->longest = key_bytes;
     k->kind = (uint8_t)kind;
     if (id >= t->vocab) t->vocab = id + 1;
     return MS_OK;
@@ -280,27 +281,31 @@ ms_status ms_vocabulary_merge_ids(ms_tokenizer *t, int32_t left, int32_t right, 
     return ms_bpe_add(&t->merges, left, right, (uint32_t)n, id, err);
 }
 
+static ms_status no_token(const ms_tokenizer *t, const char *key, size_t n, ms_error *err)
+{
+    return ms_fail(err, MS_FORMAT, "merge %zu: \"%.*s\" is no token", t->merge_count,
+                   n < 60 ? (int)n : 60, key);
+}
+
 ms_status ms_vocabulary_merge(ms_tokenizer *t, const char *left, size_t left_bytes,
                               const char *right, size_t right_bytes, ms_error *err)
 {
-    char joined[512];
     int32_t a = ms_vocabulary_find(t, left, left_bytes);
-    int32_t b = ms_vocabulary_find(t, right, right_bytes), id = -1;
+    int32_t b = ms_vocabulary_find(t, right, right_bytes), id;
+    char *joined;
+    ms_status s;
 
-    if (left_bytes + right_bytes <= sizeof joined) {
-        memcpy(joined, left, left_bytes);
-        memcpy(joined + left_bytes, right, right_bytes);
-        id = ms_vocabulary_find(t, joined, left_bytes + right_bytes);
-    }
-    if (a < 0 || b < 0 || id < 0)
-        return ms_fail(err, MS_FORMAT, "merge %zu: \"%.*s\" is no token", t->merge_count,
-                       (int)(a < 0   ? left_bytes
-                             : b < 0 ? right_bytes
-                                     : left_bytes + right_bytes),
-                       a < 0   ? left
-                       : b < 0 ? right
-                               : joined);
-    return ms_vocabulary_merge_ids(t, a, b, id, err);
+    if (a < 0) return no_token(t, left, left_bytes, err);
+    if (b < 0) return no_token(t, right, right_bytes, err);
+    joined = malloc(left_bytes + right_bytes + 1);
+    if (!joined) return out_of_memory(err);
+    memcpy(joined, left, left_bytes);
+    memcpy(joined + left_bytes, right, right_bytes);
+    id = ms_vocabulary_find(t, joined, left_bytes + right_bytes);
+    s = id < 0 ? no_token(t, joined, left_bytes + right_bytes, err)
+               : ms_vocabulary_merge_ids(t, a, b, id, err);
+    free(joined);
+    return s;
 }
 
 /* -- sealing --------------------------------------------------------------------------------- */

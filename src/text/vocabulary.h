@@ -53,6 +53,7 @@ struct ms_tokenizer {
     int room;
     char *text; /* of keys and pieces */
     size_t text_bytes, text_room;
+    size_t longest; /* bytes of a key */
 
     int32_t *by_key; /* hash table of ids by key; -1: empty */
     size_t by_key_room;
