@@ -136,8 +136,8 @@ static pcre2_code *category(const char *name)
     return made_code;
 }
 
-/* They come from different versions of Unicode, and classes are made newer still.  U+180E is a space
- * for PCRE2 alone. */
+/* They come from different versions of Unicode, and classes are made newer still.  U+180E is a
+ * space for PCRE2 alone. */
 static int find_agreed(void **state)
 {
     pcre2_code *code[32] = {0};

@@ -482,21 +482,17 @@ static void normalizers_change_the_text(void **state)
 
 static void added_tokens_are_cut_out_of_the_text(void **state)
 {
+    /* clang-format off */
     static const char added[] =
-        "[" TOKEN(20, "<x>", false, false, true) "," TOKEN(21, "<x><y>", false, false, true) "," TOKEN(
-            22, "<left>", true, false,
-            true) "," TOKEN(23, "<right>", false, true,
-                            true) "," TOKEN(24, "<both>", true, true,
-                                            false) "," TOKEN(25, "ba", false, false,
-                                                             false) "," TOKEN(26, "<", false, false,
-                                                                              true) "," TOKEN(27,
-                                                                                              "\xc3"
-                                                                                              "\xa9"
-                                                                                              "\xc3"
-                                                                                              "\xa9",
-                                                                                              false,
-                                                                                              false,
-                                                                                              true) "]";
+        "[" TOKEN(20, "<x>", false, false, true) ","
+            TOKEN(21, "<x><y>", false, false, true) ","
+            TOKEN(22, "<left>", true, false, true) ","
+            TOKEN(23, "<right>", false, true, true) ","
+            TOKEN(24, "<both>", true, true, false) ","
+            TOKEN(25, "ba", false, false, false) ","
+            TOKEN(26, "<", false, false, true) ","
+            TOKEN(27, "\xc3\xa9\xc3\xa9", false, false, true) "]";
+    /* clang-format on */
     static const struct {
         const char *text, *special, *plain;
     } row[] = {
