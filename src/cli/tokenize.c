@@ -1,6 +1,7 @@
 /* tokenize - trains a tokenizer, turns text into token ids and back */
 #include "cli/cli.h"
 
+#include <cJSON.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -100,10 +101,29 @@ static void print_count(size_t ids, size_t bytes, double seconds)
                ids ? (double)bytes / (double)ids : 0, seconds, speed);
 }
 
+/* [{"id":12,"token":"the"}, ...]; what is no text is left out. */
+static void print_names_json(const minstrel_tokenizer *t, const int32_t *ids, size_t count)
+{
+    putchar('[');
+    for (size_t i = 0; i < count; i++) {
+        cJSON *name = cJSON_CreateString(minstrel_tokenizer_name(t, ids[i]));
+        char *shown = cJSON_PrintUnformatted(name);
+
+        printf("%s{\"id\":%d,\"token\":%s}", i ? "," : "", (int)ids[i], shown ? shown : "null");
+        cJSON_free(shown);
+        cJSON_Delete(name);
+    }
+    puts("]");
+}
+
 static void print_ids(const minstrel_tokenizer *t, const int32_t *ids, size_t count)
 {
     if (binary) {
         fwrite(ids, sizeof *ids, count, stdout);
+        return;
+    }
+    if (cli_shared.json && names) {
+        print_names_json(t, ids, count);
         return;
     }
     if (cli_shared.json) putchar('[');
@@ -175,14 +195,16 @@ static int decode(const minstrel_tokenizer *t)
 
     if (ids && binary) {
         memcpy(ids, read, size);
-        count = (long)(size / sizeof *ids);
+        count = size % sizeof *ids ? -1 : (long)(size / sizeof *ids);
     } else if (ids) {
         count = parse_ids(read, size, ids);
     }
     if (!read)
         status = CLI_FAILED;
     else if (count < 0)
-        status = cli_fail("%s", ids ? "expected token ids, as 1 2 3 or [1,2,3]" : "out of memory");
+        status = cli_fail("%s", !ids     ? "out of memory"
+                                : binary ? "the bytes are no 32-bit integers"
+                                         : "expected token ids, as 1 2 3 or [1,2,3]");
     else if (minstrel_tokenizer_decode(t, ids, (size_t)count, &decoded, &bytes, &err))
         status = cli_error(&err);
     if (!status) {

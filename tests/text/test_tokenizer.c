@@ -558,7 +558,10 @@ static void texts_are_framed_when_asked(void **state)
 #define BYTE_LEVEL(r)  "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":" #r "}"
 #define SEQUENCE(list) "{\"type\":\"Sequence\",\"pretokenizers\":[" list "]}"
 #define CASES          "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\\\r\\\\n\\\\p{L}\\\\p{N}]?\\\\p{L}+|"
-#define REST           " ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
+/* clang-format off */
+#define REST \
+    " ?[^\\\\s\\\\p{L}\\\\p{N}]+[\\\\r\\\\n]*|\\\\s*[\\\\r\\\\n]+|\\\\s+(?!\\\\S)|\\\\s+"
+/* clang-format on */
 #define SPLIT(p)                                                                                   \
     "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"" p                                              \
     "\"},\"behavior\":\"Isolated\",\"invert\":false}"
