@@ -106,6 +106,7 @@ ms_status ms_config_preset(ms_config *c, const char *preset, ms_error *err)
 /* Shazeer 2020: two thirds of 4C, so that three matrices have the parameters of two. */
 static int derived_ffn(const ms_config *c)
 {
+    if (c->width < 0 || c->width > DIM_MAX) return 0; /* refused for its width */
     if (c->act != MS_ACT_SWIGLU) return 4 * c->width;
     return (8 * c->width / 3 + 31) / 32 * 32;
 }

@@ -323,6 +323,8 @@ static void hostile_files_are_refused(void **state)
         {LLAMA, "max_position_embeddings", "0", MS_FORMAT, "context: expected 1 to"},
         {LLAMA, "max_position_embeddings", "99999999", MS_FORMAT, "context: expected 1 to"},
         {LLAMA, "hidden_size", "-32", MS_FORMAT, "width: expected 1 to"},
+        {GPT2, "n_embd", "1000000000", MS_FORMAT, "width: expected 1 to"},
+        {GPT2, "n_embd", "-1000000000", MS_FORMAT, "width: expected 1 to"},
         {LLAMA, "hidden_size", "2147483647", MS_FORMAT, "width: expected 1 to"},
         {LLAMA, "num_hidden_layers", "0", MS_FORMAT, "layers: expected 1 to"},
         {LLAMA, "num_hidden_layers", "1000000", MS_FORMAT, "layers: expected 1 to"},
