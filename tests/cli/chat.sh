@@ -154,7 +154,7 @@ fi
 keys() {
     local model=$1; shift
     { sleep 1; for group in "$@"; do printf "$group"; sleep 1; done; } |
-        TERM=xterm script -qec "'$minstrel' chat --model '$work/$model' -t 0" /dev/null >"$work/out" 2>&1
+        TERM=xterm SHELL=/bin/sh script -qec "exec '$minstrel' chat --model '$work/$model' -t 0" /dev/null >"$work/out" 2>&1
     status=$?
     tr -d '\r' <"$work/out" >"$work/err"
 }
