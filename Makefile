@@ -35,14 +35,24 @@ LDFLAGS  += -fsanitize=fuzzer,address,undefined
 endif
 
 # -- the CPU back end: its kernels are compiled once for each instruction set, chosen at run time ----
-VARIANTS := base
-ifneq ($(filter x86_64 amd64,$(shell uname -m)),)
-VARIANTS += avx2 avx512
-CPPFLAGS += -DMS_HAVE_X86_VARIANTS=1
+# The machine that the compiler makes code for: x86_64-linux-gnu, aarch64-apple-darwin, ...
+TARGET   := $(firstword $(subst -, ,$(shell $(CC) -dumpmachine)))
+VARIANTS := scalar base
+ifneq ($(filter x86_64 amd64,$(TARGET)),)
+VARIANTS += avx2 avxvnni avx512 avx512vnni avx512bf16
 endif
-ISA_base   :=
-ISA_avx2   := -mavx2 -mfma -mf16c
-ISA_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mf16c -mprefer-vector-width=512
+ifneq ($(filter aarch64 arm64,$(TARGET)),)
+VARIANTS += dotprod i8mm
+endif
+ISA_scalar     := -DMS_CPU_SCALAR
+ISA_base       :=
+ISA_avx2       := -mavx2 -mfma -mf16c
+ISA_avxvnni    := $(ISA_avx2) -mavxvnni
+ISA_avx512     := $(ISA_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+ISA_avx512vnni := $(ISA_avx512) -mavx512vnni
+ISA_avx512bf16 := $(ISA_avx512vnni) -mavx512bf16
+ISA_dotprod    := -march=armv8.2-a+fp16+dotprod
+ISA_i8mm       := -march=armv8.2-a+fp16+dotprod+i8mm+bf16
 
 KERNELS := $(filter-out src/ops/cpu/device.c,$(wildcard src/ops/cpu/*.c))
 SOURCES := $(filter-out $(KERNELS) $(wildcard src/cli/*.c),$(wildcard src/*.c src/*/*.c src/*/*/*.c))

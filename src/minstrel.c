@@ -73,7 +73,7 @@ ms_log ms_log_of(const minstrel_options *given)
 ms_status ms_open_device(ms_device **out, const minstrel_options *given, ms_error *err)
 {
     minstrel_options o = minstrel_default_options();
-    ms_device_options device;
+    ms_device_options device = {0};
 
     ms_options_copy(&o, given, sizeof o);
     if (o.threads < 0 || o.threads > 1024)

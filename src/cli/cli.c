@@ -16,6 +16,10 @@ cli_common cli_shared;
 struct poptOption cli_common_table[] = {
     {"backend", 0, POPT_ARG_STRING, &cli_shared.backend, 0,
      "back end: auto, cpu, ref, or a variant such as cpu:avx2 (default auto)", "NAME"},
+    {"cpu", 0, POPT_ARG_STRING, &cli_shared.cpu, 0,
+     "the CPU's kernels for scalar, base, avx2, avxvnni, avx512, avx512vnni, avx512bf16, dotprod or "
+     "i8mm (default: the best here)",
+     "NAME"},
     {"threads", 0, POPT_ARG_INT, &cli_shared.threads, 0, "threads (default: all cores)", "N"},
     {"quiet", 'q', POPT_ARG_NONE, &cli_shared.quiet, 0, "no progress and no messages", NULL},
     {"json", 0, POPT_ARG_NONE, &cli_shared.json, 0, "results as JSON", NULL},
@@ -237,6 +241,14 @@ int cli_parse(const char *command, const char *usage, const struct poptOption *t
         return cli_usage("what is \"%s\"? (see minstrel %s --help)", left[0], command);
     if (cli_shared.threads < 0 || cli_shared.threads > 1024)
         return cli_usage("--threads: expected 0 to 1024, got %d", cli_shared.threads);
+    if (cli_shared.cpu) {
+        static char name[40];
+
+        if (cli_shared.backend && strcmp(cli_shared.backend, "cpu") != 0)
+            return cli_usage("expected one of --backend and --cpu");
+        snprintf(name, sizeof name, "cpu:%s", cli_shared.cpu);
+        cli_shared.backend = name;
+    }
     if (rest) *rest = left;
     return CLI_OK;
 }

@@ -26,7 +26,7 @@ int cli_bench(int argc, const char **argv);
 
 /* Options that every command has: cli_common_table goes into its popt table by CLI_COMMON. */
 typedef struct {
-    char *backend;
+    char *backend, *cpu;
     int threads;
     int quiet, json;
 } cli_common;

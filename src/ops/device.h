@@ -23,6 +23,7 @@ struct ms_device {
     const char *name;  /* "ref", "cpu", ...; cpu:avx2 and such name a variant */
     const char *about; /* one line for `info`: instruction set, threads */
     ms_dtype real;     /* type of real tensors: MS_F64 on ref, else MS_F32 */
+    bool products_bf16; /* whether queues may ask for products of bf16 (ms_queue) */
     bool host_memory;  /* addresses can be read by the host */
     const struct ms_ops_table *ops;
     ms_pool *pool;          /* host back ends with threads; else NULL */
@@ -41,6 +42,7 @@ struct ms_queue {
     ms_device *device;
     const ms_step *step; /* device address of the step block; set by the model */
     ms_error error;      /* status MS_OK: none yet */
+    bool bf16;           /* linear_fwd and linear_bwd round the factors of their products to bf16 */
     bool magnitude;      /* ref only: outputs are the error scale (|terms|) instead of values */
 };
 

@@ -12,27 +12,13 @@
 
 /* -- the list -------------------------------------------------------------------------------- */
 
-static bool cpu_has(const char *variant)
-{
-    for (int i = 0; ms_cpu_variant(i); i++)
-        if (strcmp(ms_cpu_variant(i), variant) == 0) return true;
-    return false;
-}
-
-/* Best first, the reference last.  "cpu" alone is the first of its variants here. */
-static const char *const known[] = {"cpu:avx512", "cpu:avx2", "cpu:base", "ref"};
-enum { KNOWN = sizeof known / sizeof known[0] };
-
-static bool can_open(const char *name)
-{
-    return strncmp(name, "cpu:", 4) != 0 || cpu_has(name + 4);
-}
-
+/* Best first, the reference last. */
 const char *ms_device_list(int i)
 {
-    for (int k = 0; k < KNOWN; k++)
-        if (can_open(known[k]) && i-- == 0) return known[k];
-    return NULL;
+    int cpus = 0;
+
+    while (ms_cpu_variant(cpus)) cpus++;
+    return i < cpus ? ms_cpu_variant(i) : i == cpus ? "ref" : NULL;
 }
 
 ms_status ms_device_open(ms_device **out, const char *name, const ms_device_options *o,
@@ -43,14 +29,8 @@ ms_status ms_device_open(ms_device **out, const char *name, const ms_device_opti
     if (!o) o = &defaults;
     if (strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0)
         return ms_cpu_open(out, NULL, o, err);
-    for (int k = 0; k < KNOWN; k++) {
-        if (strcmp(name, known[k]) != 0) continue;
-        if (!can_open(name))
-            return ms_fail(err, MS_UNSUPPORTED,
-                           "backend %s: not supported by this machine or build", name);
-        if (strcmp(name, "ref") == 0) return ms_ref_open(out, err);
-        return ms_cpu_open(out, name + 4, o, err);
-    }
+    if (strncmp(name, "cpu:", 4) == 0) return ms_cpu_open(out, name, o, err);
+    if (strcmp(name, "ref") == 0) return ms_ref_open(out, err);
     return ms_fail(err, MS_INPUT, "backend %s: no such backend (auto, cpu, cpu:VARIANT, ref)",
                    name);
 }

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-enum { DEVICES = 8, TESTS = DEVICES * MS_OP_COUNT };
+enum { DEVICES = 16, TESTS = DEVICES * MS_OP_COUNT };
 
 typedef struct {
     const conform_setup *setup;

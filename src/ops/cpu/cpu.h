@@ -1,6 +1,6 @@
 /* cpu - the back end for any CPU: C with vector types, one build of it an instruction set
  *
- * The Makefile compiles every kernel file once for each variant (base, avx2, avx512), device.c
+ * The Makefile compiles every kernel file once for each variant (scalar, base, avx2, ...), device.c
  * once. Bits never depend on the number of threads.  A row of linear_fwd, norm_fwd, rope_fwd,
  * attention_fwd and the activations has the same bits in any batch. */
 #ifndef MS_OPS_CPU_CPU_H
@@ -8,7 +8,7 @@
 
 #include "ops/device.h"
 
-/* Opens a variant; NULL: the best one of this machine. */
+/* Opens a variant, "cpu:avx2"; NULL: the best one of this machine. */
 ms_status ms_cpu_open(ms_device **out, const char *variant, const ms_device_options *o,
                       ms_error *err);
 

@@ -3,17 +3,42 @@
 
 #include "ops/ops.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-extern const ms_ops_table ms_cpu_ops_base;
-#ifdef MS_HAVE_X86_VARIANTS
-extern const ms_ops_table ms_cpu_ops_avx2, ms_cpu_ops_avx512;
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
 
+/* -- instruction sets -------------------------------------------------------------------------- */
+
+static bool always(void)
+{
+    return true;
+}
+
+#if defined(__x86_64__)
 static bool has_avx2(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+/* Leaf 7, part 1: newer than the names that every compiler knows. */
+static bool has_newer(unsigned bit)
+{
+    unsigned a, b, c, d;
+
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> bit & 1);
+}
+
+static bool has_avxvnni(void)
+{
+    return has_avx2() && has_newer(4);
 }
 
 static bool has_avx512(void)
@@ -21,36 +46,103 @@ static bool has_avx512(void)
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 }
+
+static bool has_avx512vnni(void)
+{
+    return has_avx512() && __builtin_cpu_supports("avx512vnni");
+}
+
+static bool has_avx512bf16(void)
+{
+    return has_avx512vnni() && has_newer(5);
+}
+
+#define VARIANTS(X)                                                                                \
+    X(avx512bf16, has_avx512bf16, "x86-64 with AVX-512, VNNI and BF16")                            \
+    X(avx512vnni, has_avx512vnni, "x86-64 with AVX-512 and VNNI")                                  \
+    X(avx512, has_avx512, "x86-64 with AVX-512")                                                   \
+    X(avxvnni, has_avxvnni, "x86-64 with AVX2, FMA and VNNI")                                      \
+    X(avx2, has_avx2, "x86-64 with AVX2 and FMA")                                                  \
+    X(base, always, "x86-64 with SSE2")                                                            \
+    X(scalar, always, "portable C without vectors")
+#elif defined(__aarch64__)
+#if defined(__APPLE__)
+static bool has(const char *name)
+{
+    int value = 0;
+    size_t size_bytes = sizeof value;
+
+    return !sysctlbyname(name, &value, &size_bytes, NULL, 0) && value;
+}
+
+static bool has_dotprod(void)
+{
+    return has("hw.optional.arm.FEAT_DotProd") && has("hw.optional.arm.FEAT_FP16");
+}
+
+static bool has_i8mm(void)
+{
+    return has_dotprod() && has("hw.optional.arm.FEAT_I8MM") && has("hw.optional.arm.FEAT_BF16");
+}
+#elif defined(__linux__)
+static bool has_dotprod(void)
+{
+    unsigned long have = getauxval(AT_HWCAP);
+
+    return (have & HWCAP_ASIMDDP) && (have & HWCAP_ASIMDHP);
+}
+
+static bool has_i8mm(void)
+{
+    unsigned long have = getauxval(AT_HWCAP2);
+
+    return has_dotprod() && (have & HWCAP2_I8MM) && (have & HWCAP2_BF16);
+}
+#else
+#define has_dotprod never
+#define has_i8mm    never
+static bool never(void)
+{
+    return false;
+}
 #endif
 
-static bool has_base(void)
-{
-    return true;
-}
+#define VARIANTS(X)                                                                                \
+    X(i8mm, has_i8mm, "AArch64 with dot products, I8MM and BF16")                                  \
+    X(dotprod, has_dotprod, "AArch64 with dot products")                                           \
+    X(base, always, "AArch64 with NEON")                                                           \
+    X(scalar, always, "portable C without vectors")
+#else
+#define VARIANTS(X)                                                                                \
+    X(base, always, "portable vectors of 16 bytes")                                                \
+    X(scalar, always, "portable C without vectors")
+#endif
+
+#define DECLARE(name, available, about) extern const ms_ops_table ms_cpu_ops_##name;
+VARIANTS(DECLARE)
+#undef DECLARE
 
 /* Best first. */
 static const struct {
-    const char *name, *device_name, *about;
+    const char *name, *about;
     const ms_ops_table *ops;
     bool (*available)(void);
 } variants[] = {
-#ifdef MS_HAVE_X86_VARIANTS
-    {"avx512", "cpu:avx512", "x86-64 with AVX-512", &ms_cpu_ops_avx512, has_avx512},
-    {"avx2", "cpu:avx2", "x86-64 with AVX2 and FMA", &ms_cpu_ops_avx2, has_avx2},
-    {"base", "cpu:base", "x86-64 with SSE2", &ms_cpu_ops_base, has_base},
-#else
-    {"base", "cpu:base", "portable vectors of 16 bytes", &ms_cpu_ops_base, has_base},
-#endif
+#define ROW(name, available, about) {"cpu:" #name, about, &ms_cpu_ops_##name, available},
+    VARIANTS(ROW)
+#undef ROW
 };
 
-enum { VARIANTS = sizeof variants / sizeof *variants };
+enum { VARIANT_COUNT = sizeof variants / sizeof *variants };
 
 const char *ms_cpu_variant(int i)
 {
-    for (int v = 0; v < VARIANTS; v++)
+    for (int v = 0; v < VARIANT_COUNT; v++)
         if (variants[v].available() && i-- == 0) return variants[v].name;
     return NULL;
 }
+
+/* -- the device -------------------------------------------------------------------------------- */
 
 static void *zeroed(size_t size_bytes)
 {
@@ -103,9 +195,10 @@ static ms_status open_variant(ms_device **out, int v, const ms_device_options *o
 
     if (!c) return ms_fail(err, MS_MEMORY, "out of memory");
     c->device = (ms_device){
-        .name = variants[v].device_name,
+        .name = variants[v].name,
         .about = variants[v].about,
         .real = MS_F32,
+        .products_bf16 = true,
         .host_memory = true,
         .ops = variants[v].ops,
         .alloc = cpu_alloc,
@@ -133,12 +226,12 @@ static ms_status open_variant(ms_device **out, int v, const ms_device_options *o
 ms_status ms_cpu_open(ms_device **out, const char *variant, const ms_device_options *o,
                       ms_error *err)
 {
-    for (int v = 0; v < VARIANTS; v++) {
+    for (int v = 0; v < VARIANT_COUNT; v++) {
         if (variant && strcmp(variant, variants[v].name) != 0) continue;
         if (variants[v].available()) return open_variant(out, v, o, err);
         if (variant)
-            return ms_fail(err, MS_UNSUPPORTED, "back end cpu:%s: this machine lacks %s", variant,
+            return ms_fail(err, MS_UNSUPPORTED, "backend %s: this machine lacks %s", variant,
                            variants[v].about);
     }
-    return ms_fail(err, MS_INPUT, "back end cpu:%s is unknown", variant ? variant : "");
+    return ms_fail(err, MS_INPUT, "backend %s: no such backend", variant ? variant : "cpu");
 }

@@ -1,14 +1,16 @@
 /* simd - vectors of floats by the extension that gcc and clang share, and functions on them
  *
- * The width follows the instruction set this file is compiled for.  The one place of the project
- * that leaves standard C. */
+ * The width follows the instruction set this file is compiled for; in the variant "scalar" a vector
+ * is one float.  Here and in the folders x86 and arm the project leaves standard C. */
 #ifndef MS_OPS_CPU_SIMD_H
 #define MS_OPS_CPU_SIMD_H
 
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__AVX512F__)
+#if defined(MS_CPU_SCALAR)
+#define VF_BYTES 4
+#elif defined(__AVX512F__)
 #define VF_BYTES 64
 #elif defined(__AVX__)
 #define VF_BYTES 32
@@ -104,13 +106,14 @@ static inline float vf_highest(vf v)
 #define HI2 2, 3, 6, 7, 10, 11, 14, 15
 #define LO1 0, 2, 4, 6, 8, 10, 12, 14
 #define HI1 1, 3, 5, 7, 9, 11, 13, 15
-#else
+#elif VF_BYTES == 16
 #define LO2 0, 1, 4, 5
 #define HI2 2, 3, 6, 7
 #define LO1 0, 2, 4, 6
 #define HI1 1, 3, 5, 7
 #endif
 
+#if VF_BYTES > 4
 static inline vf vf_sums4(const vf *v) /* of 4 vectors, each folded to VF/4 lanes */
 {
 #if VF_BYTES == 64
@@ -127,6 +130,7 @@ static inline vf vf_sums4(const vf *v) /* of 4 vectors, each folded to VF/4 lane
     return FOLD(a, b, LO1, HI1);
 #endif
 }
+#endif
 
 static inline vf vf_sums(const vf v[VF])
 {
@@ -139,8 +143,10 @@ static inline vf vf_sums(const vf v[VF])
     vf a = vf_sums4(v), b = vf_sums4(v + 4);
 
     return FOLD(a, b, LO1, HI1);
-#else
+#elif VF_BYTES == 16
     return vf_sums4(v);
+#else
+    return v[0];
 #endif
 }
 
