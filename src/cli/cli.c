@@ -17,7 +17,7 @@ struct poptOption cli_common_table[] = {
     {"backend", 0, POPT_ARG_STRING, &cli_shared.backend, 0,
      "back end: auto, cpu, ref, or a variant such as cpu:avx2 (default auto)", "NAME"},
     {"cpu", 0, POPT_ARG_STRING, &cli_shared.cpu, 0,
-     "the CPU's kernels for scalar, base, avx2, avxvnni, avx512, avx512vnni, avx512bf16, dotprod or "
+     "kernels of the CPU: scalar, base, avx2, avxvnni, avx512, avx512vnni, avx512bf16, dotprod or "
      "i8mm (default: the best here)",
      "NAME"},
     {"threads", 0, POPT_ARG_INT, &cli_shared.threads, 0, "threads (default: all cores)", "N"},

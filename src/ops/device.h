@@ -20,11 +20,11 @@ typedef struct {
 
 /* What a back end fills in; users go through the functions below. */
 struct ms_device {
-    const char *name;  /* "ref", "cpu", ...; cpu:avx2 and such name a variant */
-    const char *about; /* one line for `info`: instruction set, threads */
-    ms_dtype real;     /* type of real tensors: MS_F64 on ref, else MS_F32 */
+    const char *name;   /* "ref", "cpu", ...; cpu:avx2 and such name a variant */
+    const char *about;  /* one line for `info`: instruction set, threads */
+    ms_dtype real;      /* type of real tensors: MS_F64 on ref, else MS_F32 */
     bool products_bf16; /* whether queues may ask for products of bf16 (ms_queue) */
-    bool host_memory;  /* addresses can be read by the host */
+    bool host_memory;   /* addresses can be read by the host */
     const struct ms_ops_table *ops;
     ms_pool *pool;          /* host back ends with threads; else NULL */
     size_t allocations;     /* calls of ms_device_alloc so far; a step adds none */
