@@ -62,7 +62,7 @@ static const char *name_of(const ms_chat *c, int of_tokenizer, int of_model)
     return id >= 0 ? ms_tokenizer_name(c->tokenizer, id) : NULL;
 }
 
-static ms_status format(const ms_chat *c, const ms_chat_message *m, size_t count, char **out,
+static ms_status format(const ms_chat *c, const ms_chat_message *m, size_t count, ms_chat_text *out,
                         ms_error *err)
 {
     const ms_config *config = &c->m->config;
@@ -76,10 +76,10 @@ static ms_status format(const ms_chat *c, const ms_chat_message *m, size_t count
 static ms_status check_system(const ms_chat *c, const char *system, ms_error *err)
 {
     ms_chat_message m[2] = {{"system", system}, {"user", "?"}};
-    char *text;
+    ms_chat_text text;
 
     MS_TRY(format(c, system ? m : m + 1, system ? 2 : 1, &text, err));
-    free(text);
+    ms_chat_text_free(&text);
     return MS_OK;
 }
 
@@ -102,7 +102,7 @@ static ms_status encode(const ms_chat *c, tokens *out, ms_error *err)
 {
     ms_chat_message *m = malloc((2 * c->turns + 1) * sizeof *m);
     size_t n = 0;
-    char *text = NULL;
+    ms_chat_text f = {0};
     ms_status s;
 
     out->ids = NULL;
@@ -112,11 +112,11 @@ static ms_status encode(const ms_chat *c, tokens *out, ms_error *err)
         m[n++] = (ms_chat_message){"user", c->turn[i].user};
         if (i + 1 < c->turns) m[n++] = (ms_chat_message){"assistant", c->turn[i].reply};
     }
-    s = format(c, m, n, &text, err);
+    s = format(c, m, n, &f, err);
     if (!s)
-        s = ms_tokenizer_encode(c->tokenizer, text, strlen(text), MS_ENCODE_SPECIALS, &out->ids,
-                                &out->count, err);
-    free(text);
+        s = ms_tokenizer_encode_around(c->tokenizer, f.text, strlen(f.text), f.content, f.contents,
+                                       &out->ids, &out->count, err);
+    ms_chat_text_free(&f);
     free(m);
     return s;
 }

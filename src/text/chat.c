@@ -499,10 +499,12 @@ const char *const *ms_chat_template_stops(const ms_chat_template *t)
 
 /* -- formatting ------------------------------------------------------------------------------ */
 
-/* Written twice: with at NULL the size is counted. */
+/* Written twice: with at and content NULL sizes are counted. */
 typedef struct {
     char *at;
     size_t size;
+    ms_text_range *content;
+    size_t contents;
     const char *bos, *eos;
 } writer;
 
@@ -520,6 +522,15 @@ static void put(writer *w, span s)
 {
     if (w->at && s.size) memcpy(w->at + w->size, s.at, s.size);
     w->size += s.size;
+}
+
+/* Of a message. */
+static void put_content(writer *w, span s)
+{
+    if (!s.size) return;
+    if (w->content) w->content[w->contents] = (ms_text_range){w->size, w->size + s.size};
+    w->contents++;
+    put(w, s);
 }
 
 /* Of the tables: with BOS and EOS in it; NULL is nothing. */
@@ -601,11 +612,11 @@ static void put_reply(writer *w, const char *text, bool newest, bool last)
     }
     if (newest && (last || thought.size)) {
         put(w, whole("<think>\n"));
-        put(w, thought);
+        put_content(w, thought);
         put(w, whole("\n</think>\n\n"));
         while (said.size && *said.at == '\n') said = (span){said.at + 1, said.size - 1};
     }
-    put(w, said);
+    put_content(w, said);
 }
 
 static int role_of(const ms_chat_message *m)
@@ -624,9 +635,9 @@ static void put_folded(writer *w, const ms_chat_template *t, const char *system,
     if (t->trim & TRIM_USER) s = trim_back(s);
     if (t->trim & TRIM_USER && !s.size) back = trim_back(back);
     put_frame(w, t->fold.front);
-    put(w, whole(system));
+    put_content(w, whole(system));
     put(w, back);
-    put(w, s);
+    put_content(w, s);
 }
 
 typedef struct {
@@ -657,7 +668,7 @@ static void put_message(writer *w, const chat *c, size_t i)
         put_reply(w, c->m[i].content, i > c->last_user, i + 1 == c->count);
     } else {
         if (t->trim >> role & 1) s = trim_back(trim_front(s));
-        put(w, s);
+        put_content(w, s);
     }
     put_frame(w, t->turn[role].back);
 }
@@ -721,30 +732,40 @@ static ms_status check(const chat *c, ms_error *err)
     return MS_OK;
 }
 
+void ms_chat_text_free(ms_chat_text *t)
+{
+    free(t->text);
+    free(t->content);
+    *t = (ms_chat_text){0};
+}
+
 static ms_status format(chat *c, size_t next, bool add_generation_prompt, const char *bos,
-                        const char *eos, char **out, ms_error *err)
+                        const char *eos, ms_chat_text *out, ms_error *err)
 {
     writer w = {.bos = bos ? bos : "", .eos = eos ? eos : ""};
 
-    *out = NULL;
+    *out = (ms_chat_text){0};
     MS_TRY(check(c, err));
     c->last_user = c->count;
     for (size_t i = 0; i < c->count; i++)
         if (role_of(&c->m[i]) == USER) c->last_user = i;
     put_chat(&w, c, next, add_generation_prompt);
     w.at = malloc(w.size + 1);
-    if (!w.at)
+    w.content = malloc((w.contents + 1) * sizeof *w.content);
+    *out = (ms_chat_text){w.at, w.content, w.contents};
+    if (!w.at || !w.content) {
+        ms_chat_text_free(out);
         return ms_fail(err, MS_MEMORY, "out of memory for a conversation of %zu bytes", w.size);
-    w.size = 0;
+    }
+    w.size = w.contents = 0;
     put_chat(&w, c, next, add_generation_prompt);
     w.at[w.size] = 0;
-    *out = w.at;
     return MS_OK;
 }
 
 ms_status ms_chat_format(const ms_chat_template *t, const ms_chat_message *m, size_t count,
-                         bool add_generation_prompt, const char *bos, const char *eos, char **out,
-                         ms_error *err)
+                         bool add_generation_prompt, const char *bos, const char *eos,
+                         ms_chat_text *out, ms_error *err)
 {
     chat c = {.t = t, .m = m, .count = count};
 
@@ -753,11 +774,11 @@ ms_status ms_chat_format(const ms_chat_template *t, const ms_chat_message *m, si
 
 ms_status ms_chat_format_next(const ms_chat_template *t, const ms_chat_message *m, size_t count,
                               size_t next, bool add_generation_prompt, const char *bos,
-                              const char *eos, char **out, ms_error *err)
+                              const char *eos, ms_chat_text *out, ms_error *err)
 {
     chat c = {.t = t, .m = m, .count = count};
 
-    *out = NULL;
+    *out = (ms_chat_text){0};
     if (!next || next > count || role_of(&m[next - 1]) != ASSISTANT)
         return ms_fail(err, MS_INPUT, "message %zu of %zu must be a reply to go on from", next,
                        count);

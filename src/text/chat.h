@@ -8,10 +8,7 @@
 #ifndef MS_TEXT_CHAT_H
 #define MS_TEXT_CHAT_H
 
-#include "base/status.h"
-
-#include <stdbool.h>
-#include <stddef.h>
+#include "text/tokenizer.h"
 
 /* role: "system", "user" or "assistant". */
 typedef struct {
@@ -46,16 +43,24 @@ const char *ms_chat_template_name(const ms_chat_template *t);
  * (ms_tokenizer_find), the others are seen in the text only ("\nUser:"). */
 const char *const *ms_chat_template_stops(const ms_chat_template *t);
 
-/* The text of a conversation; *out from malloc.  bos and eos are the texts of the tokens, NULL for
- * none; they are in the text where the template has them, so it is encoded with
- * MS_ENCODE_SPECIALS and without MS_ENCODE_FRAME.  (A token's text in a content becomes that token,
- * too, as it does for Hugging Face.)  add_generation_prompt is obeyed even where a template always
- * adds it (the first Llama 3); of llama2 and mistral it is empty.  Roles in an order that the
- * template refuses, other roles and no message at all are MS_INPUT; so is what a template passes
- * over by accident: in llama2 a system message that is not the first, or the only one. */
+/* The text of a conversation, and where the contents of its messages are in it. */
+typedef struct {
+    char *text;
+    ms_text_range *content; /* (contents), ascending; empty ones are left out */
+    size_t contents;
+} ms_chat_text;
+void ms_chat_text_free(ms_chat_text *t);
+
+/* Fills *out, to be freed with ms_chat_text_free.  bos and eos are the texts of the tokens, NULL
+ * for none; they are in the text where the template has them, so it is encoded without
+ * MS_ENCODE_FRAME, by ms_tokenizer_encode_around: what is special in a content is not meant.
+ * add_generation_prompt is obeyed even where a template always adds it (the first Llama 3); of
+ * llama2 and mistral it is empty.  Roles in an order that the template refuses, other roles and no
+ * message at all are MS_INPUT; so is what a template passes over by accident: in llama2 a system
+ * message that is not the first, or the only one. */
 ms_status ms_chat_format(const ms_chat_template *t, const ms_chat_message *m, size_t count,
-                         bool add_generation_prompt, const char *bos, const char *eos, char **out,
-                         ms_error *err);
+                         bool add_generation_prompt, const char *bos, const char *eos,
+                         ms_chat_text *out, ms_error *err);
 
 /* What a conversation has behind the reply m[next - 1], so that a session goes on where the model
  * stopped:
@@ -68,6 +73,6 @@ ms_status ms_chat_format(const ms_chat_template *t, const ms_chat_message *m, si
  * MS_UNSUPPORTED, all must be encoded anew. */
 ms_status ms_chat_format_next(const ms_chat_template *t, const ms_chat_message *m, size_t count,
                               size_t next, bool add_generation_prompt, const char *bos,
-                              const char *eos, char **out, ms_error *err);
+                              const char *eos, ms_chat_text *out, ms_error *err);
 
 #endif

@@ -25,6 +25,8 @@ typedef struct {
     const char *text; /* as given: for offsets of errors */
     size_t size_bytes;
     int flags;
+    const ms_text_range *strange; /* where nothing is special; what is behind the scan */
+    size_t ranges;
     int32_t *ids;
     size_t count, room;
     size_t word; /* where the tokens of this word begin */
@@ -354,8 +356,15 @@ static ms_status take_text(encoder *e, const char *text, size_t size, ms_error *
 
 /* -- added tokens ---------------------------------------------------------------------------- */
 
+/* Whether bytes [begin, end) overlap what strangers wrote; calls come with ascending begins. */
+static bool is_strange(encoder *e, size_t begin, size_t end)
+{
+    while (e->ranges > 0 && e->strange->end <= begin) e->strange++, e->ranges--;
+    return e->ranges > 0 && e->strange->begin < end;
+}
+
 /* The added token at a place of the text; -1: none. */
-static int32_t added_at(const encoder *e, size_t i)
+static int32_t added_at(encoder *e, size_t i)
 {
     const ms_tokenizer *t = e->t;
     uint8_t first = (uint8_t)e->text[i];
@@ -364,9 +373,11 @@ static int32_t added_at(const encoder *e, size_t i)
         const ms_token *token = &t->token[t->added[k]];
 
         if (token->kind == MS_TOKEN_SPECIAL && !(e->flags & MS_ENCODE_SPECIALS)) continue;
-        if (token->key_bytes <= e->size_bytes - i &&
-            !memcmp(t->text + token->key_at, e->text + i, token->key_bytes))
-            return t->added[k];
+        if (token->key_bytes > e->size_bytes - i ||
+            memcmp(t->text + token->key_at, e->text + i, token->key_bytes))
+            continue;
+        if (token->kind == MS_TOKEN_SPECIAL && is_strange(e, i, i + token->key_bytes)) continue;
+        return t->added[k];
     }
     return -1;
 }
@@ -406,26 +417,46 @@ static ms_status encode(encoder *e, ms_error *err)
     return reserve(e, 1, err); /* an empty text has a list too */
 }
 
+static ms_status run(encoder *e, int32_t **ids, size_t *count, ms_error *err)
+{
+    ms_status s;
+
+    if (e->t->merges.count > 0) {
+        e->slots = CACHE_LEAST;
+        while (e->slots < CACHE_MOST && e->slots < e->size_bytes / 16) e->slots *= 2;
+        e->cache = calloc(e->slots, sizeof *e->cache);
+        if (!e->cache) e->slots = 0; /* slower, but right */
+    }
+    s = encode(e, err);
+    free(e->cache);
+    ms_bpe_work_free(&e->work);
+    if (s) {
+        free(e->ids);
+        return s;
+    }
+    *ids = e->ids;
+    *count = e->count;
+    return MS_OK;
+}
+
 ms_status ms_tokenizer_encode(const ms_tokenizer *t, const char *text, size_t size_bytes, int flags,
                               int32_t **ids, size_t *count, ms_error *err)
 {
     encoder e = {.t = t, .text = text, .size_bytes = size_bytes, .flags = flags};
-    ms_status s;
 
-    if (t->merges.count > 0) {
-        e.slots = CACHE_LEAST;
-        while (e.slots < CACHE_MOST && e.slots < size_bytes / 16) e.slots *= 2;
-        e.cache = calloc(e.slots, sizeof *e.cache);
-        if (!e.cache) e.slots = 0; /* slower, but right */
-    }
-    s = encode(&e, err);
-    free(e.cache);
-    ms_bpe_work_free(&e.work);
-    if (s) {
-        free(e.ids);
-        return s;
-    }
-    *ids = e.ids;
-    *count = e.count;
-    return MS_OK;
+    return run(&e, ids, count, err);
+}
+
+ms_status ms_tokenizer_encode_around(const ms_tokenizer *t, const char *text, size_t size_bytes,
+                                     const ms_text_range *strange, size_t ranges, int32_t **ids,
+                                     size_t *count, ms_error *err)
+{
+    encoder e = {.t = t,
+                 .text = text,
+                 .size_bytes = size_bytes,
+                 .flags = MS_ENCODE_SPECIALS,
+                 .strange = strange,
+                 .ranges = ranges};
+
+    return run(&e, ids, count, err);
 }

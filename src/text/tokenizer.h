@@ -63,6 +63,17 @@ enum {
 ms_status ms_tokenizer_encode(const ms_tokenizer *t, const char *text, size_t size_bytes, int flags,
                               int32_t **ids, size_t *count, ms_error *err);
 
+/* Bytes [begin, end) of a text. */
+typedef struct {
+    size_t begin, end;
+} ms_text_range;
+
+/* With MS_ENCODE_SPECIALS, but nothing is special that overlaps one of the ranges (ascending,
+ * apart): what strangers wrote, inside a text of ours. */
+ms_status ms_tokenizer_encode_around(const ms_tokenizer *t, const char *text, size_t size_bytes,
+                                     const ms_text_range *strange, size_t ranges, int32_t **ids,
+                                     size_t *count, ms_error *err);
+
 /* The bytes of a token (not terminated, may be part of a character; none for special tokens),
  * lent until the tokenizer is freed.  NULL for an id out of range. */
 const char *ms_tokenizer_piece(const ms_tokenizer *t, int32_t id, size_t *size_bytes);

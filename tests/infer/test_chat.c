@@ -58,7 +58,7 @@ static char *prompt_of(const ms_chat *c, const char *template_name, size_t first
     ms_chat_message m[64];
     const ms_chat_template *t;
     size_t n = 0;
-    char *text;
+    ms_chat_text text;
     ms_error err;
 
     for (size_t i = 0; ms_chat_at(c, i).role; i++) {
@@ -68,7 +68,8 @@ static char *prompt_of(const ms_chat *c, const char *template_name, size_t first
     }
     must(ms_chat_template_named(template_name, &t, &err), &err);
     must(ms_chat_format(t, m, n - 1, true, MS_END_OF_TEXT, MS_END_OF_TEXT, &text, &err), &err);
-    return text;
+    free(text.content);
+    return text.text;
 }
 
 /* The reply that the last turn must have: that of a fresh pass over the prompt. */
@@ -250,6 +251,21 @@ static void a_stop_text_is_not_shown(void **state)
     r = say(c, "Hi again"); /* the stop's tokens are not in the prompt of the next turn */
     assert_string_equal(r.text, "ok");
     assert_string_equal(ms_chat_at(c, 1).content, "ok");
+    ms_chat_free(c);
+    tiny_free(&t);
+}
+
+static void what_a_user_types_is_not_special(void **state)
+{
+    tiny t = parrot(":ok\nUser:");
+    shown s = {.calls = 0};
+    ms_chat_options o = greedy(&s);
+    ms_chat *c = chat_new(&t, &o);
+    size_t plain = say(c, "thirteen long").prompt_tokens;
+
+    (void)state;
+    ms_chat_clear(c);
+    assert_int_equal(say(c, MS_END_OF_TEXT).prompt_tokens, plain);
     ms_chat_free(c);
     tiny_free(&t);
 }
@@ -538,6 +554,7 @@ int main(void)
         cmocka_unit_test(a_reply_is_that_of_a_fresh_session),
         cmocka_unit_test(another_system_prompt_counts_at_once),
         cmocka_unit_test(a_stop_text_is_not_shown),
+        cmocka_unit_test(what_a_user_types_is_not_special),
         cmocka_unit_test(the_beginning_of_a_stop_comes_late_but_whole),
         cmocka_unit_test(a_token_ends_a_reply),
         cmocka_unit_test(what_was_shown_is_kept),

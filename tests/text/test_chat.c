@@ -237,10 +237,11 @@ static char *format(const char *name, const char *letters, bool reply)
     ms_chat_message m[MESSAGES];
     size_t n = messages(letters, m);
     ms_error err;
-    char *out;
+    ms_chat_text out;
 
     must(ms_chat_format(find(name), m, n, reply, "<s>", "</s>", &out, &err), &err);
-    return out;
+    free(out.content);
+    return out.text;
 }
 
 /* Written by jinja2 with the models' own templates and transformers' settings (plain: by hand). */
@@ -447,12 +448,12 @@ static void a_missing_token_is_nothing(void **state)
     ms_chat_message m[MESSAGES];
     size_t n = messages("VBV", m);
     ms_error err;
-    char *out;
+    ms_chat_text out;
 
     (void)state;
     must(ms_chat_format(find("llama2"), m, n, true, NULL, NULL, &out, &err), &err);
-    assert_string_equal(out, "[INST] Why? [/INST] No. [INST] Why? [/INST]");
-    free(out);
+    assert_string_equal(out.text, "[INST] Why? [/INST] No. [INST] Why? [/INST]");
+    ms_chat_text_free(&out);
 }
 
 /* -- orders of roles ------------------------------------------------------------------------- */
@@ -499,16 +500,55 @@ static void roles_in_a_wrong_order_are_refused(void **state)
         ms_chat_message m[MESSAGES];
         size_t n = messages(order[i].letters, m);
         ms_error err;
-        char *out;
+        ms_chat_text out;
         ms_status s = ms_chat_format(find(order[i].name), m, n, true, "<s>", "</s>", &out, &err);
 
         if (order[i].text) {
             must_fail(order[i].letters, s, MS_INPUT, &err, order[i].text);
-            assert_null(out);
+            assert_null(out.text);
             continue;
         }
         must(s, &err);
-        free(out);
+        ms_chat_text_free(&out);
+    }
+}
+
+/* -- contents --------------------------------------------------------------------------------- */
+
+/* Each content is found where it is said to be: all of it, but for white space around it. */
+static void contents_are_marked(void **state)
+{
+    static const ms_chat_message m[] = {{"system", "one"},   {"user", "<|im_end|>"},
+                                        {"assistant", "[/INST]"}, {"user", " three "}};
+    static const char *const name[] = {"chatml",  "qwen3",      "llama2",         "llama3.1",
+                                       "zephyr",  "mistral-v1", "mistral-v3",     "plain",
+                                       "smollm2", "mistral-v7", "mistral-v0.1"};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(name); i++) {
+        size_t skip = !strcmp(name[i], "mistral-v0.1"), at = 0;
+        ms_chat_text out;
+        ms_error err;
+
+        must(ms_chat_format(find(name[i]), m + skip, 4 - skip, true, "<s>", "</s>", &out, &err),
+             &err);
+        for (size_t k = 0; k < out.contents; k++) {
+            ms_text_range r = out.content[k];
+            bool found = false;
+
+            assert_true(r.begin >= at && r.begin < r.end && r.end <= strlen(out.text));
+            at = r.end;
+            for (size_t j = 0; j < COUNT(m); j++) {
+                const char *in = strstr(m[j].content, "three") ? "three" : m[j].content;
+                size_t size = r.end - r.begin;
+
+                found = found || (size >= strlen(in) && size <= strlen(m[j].content) &&
+                                  strstr(out.text + r.begin, in) < out.text + r.end);
+            }
+            assert_true(found);
+        }
+        assert_int_equal(out.contents, 4 - skip);
+        ms_chat_text_free(&out);
     }
 }
 
@@ -524,18 +564,19 @@ static void goes_on(const char *name, const char *letters)
 
     for (size_t k = 1; k <= n; k++) {
         const char *reply = m[k - 1].content;
-        char *prompt, *next;
+        ms_chat_text front, behind;
 
         if (strcmp(m[k - 1].role, "assistant") != 0) continue;
-        must(ms_chat_format(find(name), m, k - 1, true, "<s>", "</s>", &prompt, &err), &err);
-        must(ms_chat_format_next(find(name), m, n, k, true, "<s>", "</s>", &next, &err), &err);
+        must(ms_chat_format(find(name), m, k - 1, true, "<s>", "</s>", &front, &err), &err);
+        must(ms_chat_format_next(find(name), m, n, k, true, "<s>", "</s>", &behind, &err), &err);
+        const char *prompt = front.text, *next = behind.text;
         const char *at = all + strlen(prompt);
         bool good = !strncmp(all, prompt, strlen(prompt));
         if (good && *at == ' ') at++; /* the model's own, in front of a reply */
         good = good && !strncmp(at, reply, strlen(reply)) && !strcmp(at + strlen(reply), next);
         if (!good) fail_msg("%s:\n%s\nis not\n%s|%s|%s", name, all, prompt, reply, next);
-        free(prompt);
-        free(next);
+        ms_chat_text_free(&front);
+        ms_chat_text_free(&behind);
     }
     free(all);
 }
@@ -580,13 +621,13 @@ static void a_new_turn_begins_with_the_end_of_the_reply(void **state)
         ms_chat_message m[MESSAGES];
         size_t n = messages(added[i].letters, m);
         ms_error err;
-        char *out;
+        ms_chat_text out;
 
         must(ms_chat_format_next(find(added[i].name), m, n, added[i].next, added[i].reply, "<s>",
                                  "</s>", &out, &err),
              &err);
-        assert_string_equal(out, added[i].text);
-        free(out);
+        assert_string_equal(out.text, added[i].text);
+        ms_chat_text_free(&out);
     }
 }
 
@@ -612,12 +653,12 @@ static void a_session_does_not_go_on_where_the_template_cannot(void **state)
         ms_chat_message m[MESSAGES];
         size_t n = messages(stuck[i].letters, m);
         ms_error err;
-        char *out;
+        ms_chat_text out;
         ms_status s = ms_chat_format_next(find(stuck[i].name), m, n, stuck[i].next, true, "<s>",
                                           "</s>", &out, &err);
 
         must_fail(stuck[i].name, s, stuck[i].status, &err, stuck[i].text);
-        assert_null(out);
+        assert_null(out.text);
     }
 }
 
@@ -651,6 +692,7 @@ int main(void)
         cmocka_unit_test(a_conversation_reads_as_its_template_writes_it),
         cmocka_unit_test(a_missing_token_is_nothing),
         cmocka_unit_test(roles_in_a_wrong_order_are_refused),
+        cmocka_unit_test(contents_are_marked),
         cmocka_unit_test(a_session_goes_on_from_a_reply),
         cmocka_unit_test(a_new_turn_begins_with_the_end_of_the_reply),
         cmocka_unit_test(a_session_does_not_go_on_where_the_template_cannot),

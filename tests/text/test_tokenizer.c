@@ -174,6 +174,32 @@ static void expect_round_trip(void **state, const ms_tokenizer *t, const char *t
     ms_tokenizer_free(again);
 }
 
+/* Of three tokens in a text those are special that are not touched by what strangers wrote. */
+static void strangers_write_nothing_special(const ms_tokenizer *t)
+{
+    static const char text[] = "<|endoftext|><|endoftext|>a<|endoftext|>";
+    static const struct {
+        ms_text_range range[2];
+        size_t ranges, count;
+    } row[] = {
+        {{{0, 0}}, 0, 4},      {{{0, 13}}, 1, 16},           {{{13, 26}}, 1, 16},
+        {{{20, 21}}, 1, 16},   {{{26, 27}}, 1, 4},           {{{0, 40}}, 1, 40},
+        {{{12, 14}}, 1, 28},   {{{1, 2}, {30, 31}}, 2, 28},  {{{26, 27}, {39, 40}}, 2, 16},
+    };
+
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        int32_t *ids;
+        size_t n;
+        ms_error err;
+
+        must(ms_tokenizer_encode_around(t, text, sizeof text - 1, row[i].range, row[i].ranges, &ids,
+                                        &n, &err),
+             &err);
+        assert_int_equal(n, row[i].count);
+        free(ids);
+    }
+}
+
 static void bytes_go_through_a_file(void **state)
 {
     ms_tokenizer *t;
@@ -190,6 +216,7 @@ static void bytes_go_through_a_file(void **state)
     assert_memory_equal(all, out, 256);
     expect_ids(t, "a<|endoftext|>", MS_ENCODE_SPECIALS, "97 256");
     expect_ids(t, "<|", 0, "60 124");
+    strangers_write_nothing_special(t);
     assert_true(ms_tokenizer_piece(t, 256, &n) && n == 0);
     assert_true(!ms_tokenizer_piece(t, 257, &n) && !ms_tokenizer_piece(t, -1, &n));
     assert_true(!ms_tokenizer_name(t, 257) && !ms_tokenizer_name(t, -1));
