@@ -372,8 +372,10 @@ typedef struct {
     int64_t eval_every;        /* steps; default steps / 10; 0: only at the end */
     int64_t save_every;        /* steps; default steps / 5; 0: only at the end */
     int64_t
-        sample_every; /* steps between samples of text in the log; default eval_every; 0: none */
-    int keep;         /* snapshots; default 2 */
+        sample_every;  /* steps between samples of text in the log; default eval_every; 0: none */
+    int keep;          /* snapshots; default 2 */
+    const char *dtype; /* of matrix products: "f32", "bf16" (weights, sums and everything else stay
+                          f32); NULL: f32, in a resume as the run has it */
 } minstrel_train_options;
 
 /* What a step reports. */
@@ -449,6 +451,7 @@ typedef struct {
     const char *model;  /* a folder */
     minstrel_shape shape;
     int batch, tokens, runs; /* default 1, 5 (train: the context), 20 */
+    const char *dtype;       /* of matrix products when training, "f32" or "bf16"; NULL: f32 */
 } minstrel_bench_options;
 minstrel_bench_options minstrel_default_bench_options(void);
 minstrel_status minstrel_bench(const minstrel_bench_options *b, const minstrel_options *o,

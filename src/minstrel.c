@@ -82,6 +82,13 @@ ms_status ms_open_device(ms_device **out, const minstrel_options *given, ms_erro
     return ms_device_open(out, o.backend ? o.backend : "auto", &device, err);
 }
 
+ms_status ms_products_bf16(const char *dtype, bool *out, ms_error *err)
+{
+    *out = strcmp(dtype, "bf16") == 0;
+    if (*out || strcmp(dtype, "f32") == 0) return MS_OK;
+    return ms_fail(err, MS_INPUT, "dtype: expected f32 or bf16, got %s", dtype);
+}
+
 const char *minstrel_backend(int i)
 {
     return ms_device_list(i);

@@ -16,6 +16,7 @@ static const double WARM_S = 0.05;
 typedef struct {
     minstrel_model *m;
     int batch, tokens, runs;
+    bool bf16;
     ms_pass *pass;
     int32_t *id, *target;          /* (batch, tokens) */
     ms_seq *seq;                   /* (batch) */
@@ -156,7 +157,7 @@ static ms_status make(bench *b, const kind *k, ms_error *err)
     int context = b->m->model->config.context;
     int keys = k->one_token ? b->tokens + 1 : b->tokens;
     bool pieces = k->what[0] == 'p' || k->one_token;
-    ms_pass_options o = {.batch = b->batch, .train = k->train};
+    ms_pass_options o = {.batch = b->batch, .train = k->train, .bf16 = k->train && b->bf16};
 
     if (b->tokens < 1 || keys > context)
         return ms_fail(err, MS_INPUT, "tokens: expected 1 to %d for %s, got %d",
@@ -234,9 +235,9 @@ static void report(const bench *b, const kind *k, const double *time_s, double r
                               .bytes_per_s = bytes(b, k) / median,
                               .read_share = share(bytes(b, k) / median, read_rate)};
 
-    snprintf(label, sizeof label, "%s, %.2fM parameters, %d x %d tokens%s", c->arch,
+    snprintf(label, sizeof label, "%s, %.2fM parameters, %d x %d tokens%s%s", c->arch,
              (double)ms_config_parameters(c) * 1e-6, b->batch, b->tokens,
-             k->one_token ? " + 1" : "");
+             k->one_token ? " + 1" : "", k->train && b->bf16 ? ", bf16" : "");
     fn(data, &row);
 }
 
@@ -305,6 +306,7 @@ static ms_status bench_model(bench *b, const kind *k, const minstrel_bench_optio
 
     b->batch = o->batch;
     b->runs = o->runs;
+    if (o->dtype) MS_TRY(ms_products_bf16(o->dtype, &b->bf16, err));
     b->tokens = o->tokens ? o->tokens : k->train ? b->m->model->config.context : 5;
     if (b->batch < 1) return ms_fail(err, MS_INPUT, "batch: expected 1 or more, got %d", b->batch);
     if (b->runs < 1) return ms_fail(err, MS_INPUT, "runs: expected 1 or more, got %d", b->runs);

@@ -26,6 +26,9 @@ void ms_options_copy(void *defaults, const void *given, size_t size_bytes);
 ms_status ms_open_device(ms_device **out, const minstrel_options *o, ms_error *err);
 ms_log ms_log_of(const minstrel_options *o);
 
+/* Whether "f32" or "bf16" names bf16; other names: MS_INPUT. */
+ms_status ms_products_bf16(const char *dtype, bool *out, ms_error *err);
+
 /* A tokenizer.json, or that of a model folder or a GGUF file. */
 ms_status ms_open_tokenizer(ms_tokenizer **out, const char *path, ms_error *err);
 

@@ -50,6 +50,7 @@ minstrel_train_options minstrel_default_train_options(void)
 static ms_status inner_options(const minstrel_train_options *t, ms_train_options *o, ms_error *err)
 {
     ms_schedule_kind schedule = MS_SCHEDULE_COSINE;
+    bool bf16;
 
     *o = ms_train_options_new();
     o->preset = t->preset;
@@ -89,6 +90,8 @@ static ms_status inner_options(const minstrel_train_options *t, ms_train_options
         MS_TRY(ms_schedule_find(t->schedule, &schedule, err));
         o->schedule = (int)schedule;
     }
+    if (t->dtype) MS_TRY(ms_products_bf16(t->dtype, &bf16, err));
+    if (t->dtype) o->bf16 = bf16;
     if ((t->preset != NULL) + (t->config != NULL) + (t->init != NULL) > 1)
         return ms_fail(err, MS_INPUT, "give one of preset, config and init");
     return MS_OK;

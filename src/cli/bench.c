@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static char *model, *preset;
+static char *model, *preset, *dtype;
 static int batch = 1, tokens, runs = 20;
 
 static const struct poptOption table[] = {
@@ -18,6 +18,7 @@ static const struct poptOption table[] = {
     {"tokens", 0, POPT_ARG_INT, &tokens, 0,
      "tokens of each; decode: tokens in front of the one timed (default 5; train: the context)",
      "N"},
+    {"dtype", 0, POPT_ARG_STRING, &dtype, 0, "train: of matrix products, f32 or bf16", "TYPE"},
     {"runs", 0, POPT_ARG_INT | POPT_ARGFLAG_SHOW_DEFAULT, &runs, 0, "runs that are timed", "N"},
     CLI_SHAPE,
     CLI_COMMON};
@@ -130,6 +131,7 @@ static int bench_models(const char *const *what, int whats)
     b.batch = batch;
     b.tokens = tokens;
     b.runs = runs;
+    b.dtype = dtype;
     for (int i = 0; i < whats; i++) {
         b.what = what[i];
         if (minstrel_bench(&b, &o, cli_shared.json ? print_json : print_row, NULL, &err))

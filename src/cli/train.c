@@ -8,7 +8,6 @@
 
 static minstrel_train_options t;
 static const char **data, **held_out;
-static char *dtype;
 static long long seed = -1, steps = -1, warmup = -1, decay = -1, eval_every = -1, save_every = -1,
                  sample_every = -1;
 
@@ -26,7 +25,8 @@ static struct poptOption table[] = {
     {"preset", 0, POPT_ARG_STRING, &t.preset, 0,
      "original, gpt2, llama, smollm, mistral, qwen2, qwen3 or nano (default llama)", "NAME"},
     {"config", 0, POPT_ARG_STRING, &t.config, 0, "a config.json instead of a preset", "FILE"},
-    {"init", 0, POPT_ARG_STRING, &t.init, 0, "fine-tune this model: a folder or a .gguf", "MODEL"},
+    {"init", 0, POPT_ARG_STRING, &t.init, 0,
+     "fine-tune this model: a folder or a .gguf; --context may be shorter than its own", "MODEL"},
     {"initialise", 0, POPT_ARG_STRING, &t.initialise, 0,
      "xavier or normal (GPT-2's; default xavier)", "HOW"},
     {"tokenizer", 0, POPT_ARG_STRING, &t.tokenizer, 0,
@@ -54,7 +54,8 @@ static struct poptOption table[] = {
      "of initial weights, data order and dropout (default 1)", "N"},
     {"recompute", 0, POPT_ARG_VAL, &t.recompute, 1,
      "keep only layer inputs: less memory, more time", NULL},
-    {"dtype", 0, POPT_ARG_STRING, &dtype, 0, "f32", "TYPE"},
+    {"dtype", 0, POPT_ARG_STRING, &t.dtype, 0,
+     "of matrix products: f32, or bf16 (weights, sums and moments stay f32; default f32)", "TYPE"},
     {"eval-every", 0, POPT_ARG_LONGLONG, &eval_every, 0,
      "steps (default steps / 10), 0: at the end only", "N"},
     {"save-every", 0, POPT_ARG_LONGLONG, &save_every, 0,
@@ -126,8 +127,6 @@ static int parse(int argc, const char **argv)
     if (status) return status;
     if (!t.out) return cli_usage("--out RUN is missing");
     if (!data && !t.resume) return cli_usage("--data PATH is missing");
-    if (dtype && strcmp(dtype, "f32") != 0)
-        return cli_usage("--dtype %s is not supported: the back ends compute in f32", dtype);
     t.data = data;
     t.datas = count(data);
     t.held_out = held_out;

@@ -59,13 +59,15 @@ typedef struct {
     int keys;       /* S: rows of the cache; 0: the same as rows */
     bool train;     /* gradients and saved activations */
     bool recompute; /* keep only the input of each layer, recompute the rest in backward */
+    bool bf16;      /* products with weights round their factors to bf16 (ops/device.h) */
     float dropout;  /* embedding, residual and attention dropout of ms_pass_train */
     int head_rows;  /* rows of logits at a time in loss; 0: chosen so that they take some MB */
 } ms_pass_options;
 
 typedef struct ms_pass ms_pass;
 
-/* MS_INPUT when rows, keys or batch do not fit the model's context. */
+/* MS_INPUT when rows, keys or batch do not fit the model's context, MS_UNSUPPORTED when the device
+ * has no products of bf16. */
 ms_status ms_pass_new(ms_pass **out, ms_model *m, const ms_pass_options *o, ms_error *err);
 void ms_pass_free(ms_pass *p);
 

@@ -188,12 +188,16 @@ ms_status ms_pass_new(ms_pass **out, ms_model *m, const ms_pass_options *o, ms_e
     MS_TRY(check_options(&m->config, o, err));
     if (o->train && m->stored)
         return ms_fail(err, MS_UNSUPPORTED, "weights as their file has them cannot be trained");
+    if (o->bf16 && !m->device->products_bf16)
+        return ms_fail(err, MS_UNSUPPORTED, "backend %s: it has no products of bf16",
+                       m->device->name);
     p = calloc(1, sizeof *p);
     if (!p) return ms_fail(err, MS_MEMORY, "out of memory for a pass");
     p->m = m;
     p->o = *o;
     if (p->o.keys == 0) p->o.keys = p->o.rows;
     p->q.device = m->device;
+    p->q.bf16 = o->bf16;
     s = make_blocks(p, err);
     if (s) {
         ms_pass_free(p);

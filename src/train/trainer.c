@@ -118,9 +118,25 @@ static ms_status check_shape(const ms_config *have, const ms_config *want, ms_er
     SAME(kv_heads)
     SAME(head_dim)
     SAME(ffn)
-    SAME(context)
     SAME(vocab)
+    if (want->context > have->context)
+        return ms_fail(err, MS_INPUT, "context: the model has %d, it cannot be trained on %d",
+                       have->context, want->context);
     return MS_OK;
+}
+
+/* Tokens of a sequence in training: fewer than the context where a model that exists is tuned. */
+static ms_status set_window(ms_trainer *t, ms_error *err)
+{
+    int context = t->model->config.context, wanted = t->o.shape.context;
+
+    if (t->o.window > 0 && wanted > 0 && t->o.window != wanted)
+        return ms_fail(err, MS_INPUT, "context: the run has windows of %d, it cannot go on with %d",
+                       t->o.window, wanted);
+    if (t->o.window < 1) t->o.window = wanted > 0 ? wanted : context;
+    if (t->o.window <= context) return MS_OK;
+    return ms_fail(err, MS_INPUT, "window: expected 1 to the context of %d, got %d", context,
+                   t->o.window);
 }
 
 static ms_status make_model(ms_trainer *t, const char *folder, ms_error *err)
@@ -146,11 +162,12 @@ static ms_status make_pass(ms_trainer *t, ms_error *err)
 {
     const ms_config *c = &t->model->config;
     ms_pass_options o = {.batch = t->o.batch,
-                         .rows = c->context,
+                         .rows = t->o.window,
                          .train = true,
                          .recompute = t->o.recompute > 0,
+                         .bf16 = t->o.bf16 > 0,
                          .dropout = (float)t->o.dropout};
-    size_t count = (size_t)t->o.batch * (size_t)c->context;
+    size_t count = (size_t)t->o.batch * (size_t)t->o.window;
 
     MS_TRY(ms_pass_new(&t->pass, t->model, &o, err));
     MS_TRY(ms_params_block_new(&t->m, t->device, c, err));
@@ -160,7 +177,7 @@ static ms_status make_pass(ms_trainer *t, ms_error *err)
     t->id = malloc(count * sizeof *t->id);
     t->target = malloc(count * sizeof *t->target);
     if (!t->id || !t->target) return ms_fail(err, MS_MEMORY, "out of memory for %zu tokens", count);
-    return ms_loader_init(&t->loader, &t->train, c->context, t->o.seed, err);
+    return ms_loader_init(&t->loader, &t->train, t->o.window, t->o.seed, err);
 }
 
 static void log_shape(const ms_trainer *t)
@@ -174,6 +191,9 @@ static void log_shape(const ms_trainer *t)
                 "context %d, vocabulary %d",
                 c->arch, ms_config_parameters(c), c->layers, c->width, c->heads, c->kv_heads,
                 c->ffn, c->context, c->vocab);
+    if (t->o.window < c->context)
+        ms_log_line(&t->log, "windows of %d tokens, less than the context", t->o.window);
+    if (t->o.bf16) ms_log_line(&t->log, "products of matrices: bf16, sums and weights f32");
     ms_log_line(&t->log,
                 "memory: %.1f MB weights, %.1f MB gradients and moments, %.1f MB activations",
                 (double)weights / 1e6, (double)(b.gradients + 2 * weights) / 1e6,
@@ -221,6 +241,7 @@ static ms_status make(ms_trainer *t, ms_error *err)
     MS_TRY(make_data(t, resumes || (t->o.data.paths == 0 && t->o.resume), err));
     MS_TRY(open_shards(t, err));
     MS_TRY(make_model(t, resumes ? snapshot : t->o.init_path, err));
+    MS_TRY(set_window(t, err));
     MS_TRY(make_pass(t, err));
     if (resumes) MS_TRY(ms_checkpoint_load(t, snapshot, step, err));
     if (t->o.resume) {
@@ -304,7 +325,7 @@ ms_status ms_trainer_zero_gradients(ms_trainer *t, ms_error *err)
 ms_status ms_trainer_add_gradients(ms_trainer *t, const int32_t *id, const int32_t *target,
                                    double *loss, ms_error *err)
 {
-    size_t count = (size_t)t->o.batch * (size_t)t->model->config.context, targets = 0;
+    size_t count = (size_t)t->o.batch * (size_t)t->o.window, targets = 0;
     ms_step step;
     double sum;
 
@@ -340,7 +361,7 @@ ms_status ms_trainer_apply_gradients(ms_trainer *t, double lr, double *grad_norm
 /* All micro-steps: *loss is the mean over the step's targets. */
 static ms_status accumulate(ms_trainer *t, double *loss, ms_error *err)
 {
-    int rows = t->model->config.context;
+    int rows = t->o.window;
     double targets = (double)t->o.accumulate * t->o.batch * rows, sum = 0;
 
     MS_TRY(ms_trainer_zero_gradients(t, err));
@@ -381,7 +402,7 @@ static ms_status stop_nonfinite(ms_trainer *t, double loss, double norm, ms_erro
 static void fill_progress(const ms_trainer *t, ms_progress *p, double loss, double norm, double lr,
                           double seconds)
 {
-    double tokens = (double)t->o.batch * t->o.accumulate * t->model->config.context;
+    double tokens = (double)t->o.batch * t->o.accumulate * t->o.window;
 
     *p = (ms_progress){.step = t->step,
                        .steps = t->o.steps,
@@ -415,8 +436,7 @@ ms_status ms_trainer_step(ms_trainer *t, ms_progress *out, ms_error *err)
     seconds = ms_clock() - start;
     t->step++;
     t->seconds += seconds;
-    t->tokens +=
-        (uint64_t)t->o.batch * (uint64_t)t->o.accumulate * (uint64_t)t->model->config.context;
+    t->tokens += (uint64_t)t->o.batch * (uint64_t)t->o.accumulate * (uint64_t)t->o.window;
     fill_progress(t, out, loss, norm, lr, seconds);
     return ms_metrics_step(t->out, out, err);
 }
@@ -429,8 +449,7 @@ ms_status ms_trainer_evaluate(ms_trainer *t, ms_evaluation *out, ms_error *err)
         *out = (ms_evaluation){.loss = NAN, .perplexity = NAN, .bits_per_byte = NAN};
         return MS_OK;
     }
-    MS_TRY(
-        ms_evaluate_shard(t->pass, &t->held_out, t->o.batch, t->model->config.context, out, err));
+    MS_TRY(ms_evaluate_shard(t->pass, &t->held_out, t->o.batch, t->o.window, out, err));
     ms_log_line(&t->log, "step %lld: held-out loss %.4f, %.4f bits per byte", (long long)t->step,
                 out->loss, out->bits_per_byte);
     return ms_metrics_evaluation(t->out, t->step, out, err);

@@ -18,8 +18,9 @@
 
 /* Numbers of a run, from one list: declared, given defaults, stored in training.json, read by a
  * resume. Below `least` means not given: then a resume takes the stored value, a new run the
- * default (in terms of o, in the order of the list).  fixed: a resume cannot change it. type name
- * least  fixed   default */
+ * default (in terms of o, in the order of the list).  fixed: a resume cannot change it.
+ * bf16: products of matrices in bf16.  window: tokens of a sequence in training; 0: the context.
+ * type name least fixed default */
 #define MS_TRAIN_NUMBERS(X)                                                                        \
     X(int64_t, steps, 1, false, 1000)                                                              \
     X(int, batch, 1, true, 8)                                                                      \
@@ -36,6 +37,8 @@
     X(double, clip, 0, false, 1)                                                                   \
     X(double, dropout, 0, false, 0)                                                                \
     X(int, recompute, 0, false, 0)                                                                 \
+    X(int, bf16, 0, false, 0)                                                                      \
+    X(int, window, 1, true, 0)                                                                     \
     X(int64_t, eval_every, 0, false, o->steps / 10)                                                \
     X(int64_t, save_every, 0, false, o->steps / 5)                                                 \
     X(int64_t, sample_every, 0, false, o->eval_every)                                              \
@@ -45,6 +48,7 @@
 typedef struct {
     const char *preset, *config_path, *init_path;
     ms_config shape;         /* fields above 0 override (vocab is set from the tokenizer) */
+                             /* with init_path they must agree, but for a shorter context */
     const char *initialise;  /* "xavier", "normal"; NULL: xavier */
     ms_prepare_options data; /* tokenizer NULL: that of init_path, else "bytes" */
     const char *out;

@@ -518,10 +518,10 @@ static void roles_in_a_wrong_order_are_refused(void **state)
 /* Each content is found where it is said to be: all of it, but for white space around it. */
 static void contents_are_marked(void **state)
 {
-    static const ms_chat_message m[] = {{"system", "one"},   {"user", "<|im_end|>"},
-                                        {"assistant", "[/INST]"}, {"user", " three "}};
-    static const char *const name[] = {"chatml",  "qwen3",      "llama2",         "llama3.1",
-                                       "zephyr",  "mistral-v1", "mistral-v3",     "plain",
+    static const ms_chat_message m[] = {
+        {"system", "one"}, {"user", "<|im_end|>"}, {"assistant", "[/INST]"}, {"user", " three "}};
+    static const char *const name[] = {"chatml",  "qwen3",      "llama2",      "llama3.1",
+                                       "zephyr",  "mistral-v1", "mistral-v3",  "plain",
                                        "smollm2", "mistral-v7", "mistral-v0.1"};
 
     (void)state;

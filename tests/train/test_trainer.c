@@ -484,8 +484,8 @@ static void a_model_is_tuned(void **state)
     o.out = runs_path(&r, "other");
     o.shape.width = 32;
     runs_refused(&r, &o, MS_INPUT, "width: the model has 16, it cannot become 32");
-    o.shape = (ms_config){.context = 8};
-    runs_refused(&r, &o, MS_INPUT, "context: the model has 16, it cannot become 8");
+    o.shape = (ms_config){.context = 17};
+    runs_refused(&r, &o, MS_INPUT, "context: the model has 16, it cannot be trained on 17");
     o.shape.context = 0;
     o.data.tokenizer = "bytes";
     runs_refused(&r, &o, MS_INPUT, "the model has 10 tokens, the tokenizer 257");
@@ -493,6 +493,39 @@ static void a_model_is_tuned(void **state)
     o.init_path = runs_path(&r, "nowhere");
     o.out = runs_path(&r, "third");
     runs_refused(&r, &o, MS_IO, "No such file");
+    runs_close(&r);
+}
+
+/* A long context need not be filled: windows are shorter, the model keeps what it had. */
+static void a_model_is_tuned_on_short_windows(void **state)
+{
+    ms_evaluation e;
+    ms_error err;
+    runs r;
+
+    (void)state;
+    runs_open(&r, "cpu", 1);
+    ms_train_options base = runs_options(&r, "base"), o = runs_options(&r, "tuned");
+    runs_train(&r, &base);
+    o.preset = NULL;
+    o.init_path = runs_path(&r, "base");
+    o.shape = (ms_config){.context = RUNS_CONTEXT / 2};
+    o.data.tokenizer = NULL;
+    ms_trainer *t = runs_new(&r, &o);
+    assert_int_equal(ms_trainer_model(t)->config.context, RUNS_CONTEXT);
+    assert_int_equal(runs_steps(t, 3).tokens, 3 * RUNS_BATCH * RUNS_CONTEXT / 2);
+    must(ms_trainer_evaluate(t, &e, &err), &err);
+    assert_true(e.loss < 2.3 && e.tokens > 0);
+    must(ms_trainer_save(t, &err), &err);
+    ms_trainer_free(t);
+
+    o = runs_resume(&r, "tuned");
+    t = runs_new(&r, &o); /* as the run has it */
+    assert_int_equal(ms_trainer_model(t)->config.context, RUNS_CONTEXT);
+    assert_int_equal(runs_steps(t, 1).tokens, 4 * RUNS_BATCH * RUNS_CONTEXT / 2);
+    ms_trainer_free(t);
+    o.shape.context = RUNS_CONTEXT;
+    runs_refused(&r, &o, MS_INPUT, "the run has windows of 8, it cannot go on with 16");
     runs_close(&r);
 }
 
@@ -512,6 +545,7 @@ int main(void)
         cmocka_unit_test(gradients_take_targets_that_count),
         cmocka_unit_test(a_step_allocates_nothing_on_the_device),
         cmocka_unit_test(a_model_is_tuned),
+        cmocka_unit_test(a_model_is_tuned_on_short_windows),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
