@@ -24,7 +24,7 @@ refuses "unknown preset" 1 "preset" "$m" train --data "$work/text" --out "$work/
 refuses "unknown schedule" 1 "schedule" "$m" train --data "$work/text" --out "$work/x" --schedule step
 refuses "dropout 1" 1 "dropout" "$m" train --data "$work/text" --out "$work/x" --dropout 1
 refuses "unknown back end" 1 "back" "$m" train --data "$work/text" --out "$work/x" --backend abacus
-refuses "dtype" 2 "dtype" "$m" train --data "$work/text" --out "$work/x" --dtype f16
+refuses "dtype" 1 "expected f32 or bf16" "$m" train --data "$work/text" --out "$work/x" --dtype f16
 refuses "bpe" 1 "vocabulary: expected 257" "$m" train --data "$work/text" --out "$work/x" --tokenizer bpe:100
 printf "caf\\351 au lait, a text that is not UTF-8\\n" >"$work/latin"
 refuses "invalid UTF-8 for chars" 1 "UTF-8" "$m" train --data "$work/latin" --out "$work/x" --tokenizer chars
