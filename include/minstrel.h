@@ -435,6 +435,8 @@ typedef struct {
     double flops_per_s, bytes_per_s; /* 0: not counted */
     double read_share; /* bytes_per_s over the measured rate of reading main memory, above 1
                                    when caches serve; 0: not measured */
+    double flop_share; /* flops_per_s over the measured rate of the units that do them (bf16 for a
+                          training step of bf16, else f32); 0: not measured */
 } minstrel_bench_row;
 typedef void minstrel_bench_fn(void *data, const minstrel_bench_row *row);
 

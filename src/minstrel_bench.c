@@ -212,12 +212,23 @@ static ms_status time_runs(bench *b, const kind *k, double *time_s, ms_error *er
     return MS_OK;
 }
 
-static double share(double bytes_per_s, double read_rate)
+/* What the machine can do. */
+typedef struct {
+    double read_rate, flop_rate; /* 0: not known */
+} ceilings;
+
+static ms_status measure_ceilings(ms_device *d, ms_ceiling unit, ceilings *out, ms_error *err)
 {
-    return read_rate > 0 ? bytes_per_s / read_rate : 0;
+    out->flop_rate = d->ceiling ? d->ceiling(d, unit) : 0;
+    return ms_bench_read_rate(d, &out->read_rate, err);
 }
 
-static void report(const bench *b, const kind *k, const double *time_s, double read_rate,
+static double share(double rate, double ceiling)
+{
+    return ceiling > 0 ? rate / ceiling : 0;
+}
+
+static void report(const bench *b, const kind *k, const double *time_s, ceilings most,
                    minstrel_bench_fn *fn, void *data)
 {
     const ms_config *c = &b->m->model->config;
@@ -233,7 +244,8 @@ static void report(const bench *b, const kind *k, const double *time_s, double r
                               .tokens_per_s = tokens / median,
                               .flops_per_s = flops(b, k) / median,
                               .bytes_per_s = bytes(b, k) / median,
-                              .read_share = share(bytes(b, k) / median, read_rate)};
+                              .read_share = share(bytes(b, k) / median, most.read_rate),
+                              .flop_share = share(flops(b, k) / median, most.flop_rate)};
 
     snprintf(label, sizeof label, "%s, %.2fM parameters, %d x %d tokens%s%s", c->arch,
              (double)ms_config_parameters(c) * 1e-6, b->batch, b->tokens,
@@ -246,7 +258,7 @@ static void report(const bench *b, const kind *k, const double *time_s, double r
 typedef struct {
     minstrel_bench_fn *fn;
     void *data;
-    double read_rate;
+    ceilings most;
 } listener;
 
 static void pass_on(void *data, const ms_bench_row *r)
@@ -260,7 +272,8 @@ static void pass_on(void *data, const ms_bench_row *r)
                               .runs = r->runs,
                               .flops_per_s = r->flops / r->median_s,
                               .bytes_per_s = r->bytes / r->median_s,
-                              .read_share = share(r->bytes / r->median_s, l->read_rate)};
+                              .read_share = share(r->bytes / r->median_s, l->most.read_rate),
+                              .flop_share = share(r->flops / r->median_s, l->most.flop_rate)};
 
     l->fn(l->data, &row);
 }
@@ -273,7 +286,7 @@ static ms_status bench_ops(const char *filter, const minstrel_options *o, listen
     ms_status s;
 
     MS_TRY(ms_open_device(&d, o, err));
-    s = ms_bench_read_rate(d, &l->read_rate, err);
+    s = measure_ceilings(d, MS_CEILING_F32, &l->most, err);
     if (!s) s = ms_bench_ops(d, &options, pass_on, l, err);
     ms_device_close(d);
     return s;
@@ -301,7 +314,8 @@ static const kind *find_kind(const char *what)
 static ms_status bench_model(bench *b, const kind *k, const minstrel_bench_options *o,
                              minstrel_bench_fn *fn, void *data, ms_error *err)
 {
-    double *time_s, read_rate;
+    double *time_s;
+    ceilings most;
     ms_status s;
 
     b->batch = o->batch;
@@ -311,11 +325,12 @@ static ms_status bench_model(bench *b, const kind *k, const minstrel_bench_optio
     if (b->batch < 1) return ms_fail(err, MS_INPUT, "batch: expected 1 or more, got %d", b->batch);
     if (b->runs < 1) return ms_fail(err, MS_INPUT, "runs: expected 1 or more, got %d", b->runs);
     MS_TRY(make(b, k, err));
-    MS_TRY(ms_bench_read_rate(b->m->device, &read_rate, err));
+    MS_TRY(measure_ceilings(b->m->device, k->train && b->bf16 ? MS_CEILING_BF16 : MS_CEILING_F32,
+                            &most, err));
     time_s = calloc((size_t)b->runs, sizeof *time_s);
     if (!time_s) return ms_fail(err, MS_MEMORY, "out of memory for %d times", b->runs);
     s = time_runs(b, k, time_s, err);
-    if (!s) report(b, k, time_s, read_rate, fn, data);
+    if (!s) report(b, k, time_s, most, fn, data);
     free(time_s);
     return s;
 }

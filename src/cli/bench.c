@@ -30,9 +30,9 @@ static const char usage[] =
     "  decode   one token behind the others, drawn greedily\n"
     "  train    forward, backward, clipping, AdamW\n"
     "  ops      every operation on its own\n\n"
-    "Without a word: forward, prefill and decode.  The last column relates the bytes that a run "
-    "has to\n"
-    "read to the rate at which this machine reads main memory; caches can take it above 100 %.\n\n"
+    "Without a word: forward, prefill and decode.  \"units\" is the share of "
+    "what this\nmachine's arithmetic units can do, \"memory\" relates the bytes that a run has to "
+    "read to the\nrate at which main memory is read; caches can take it above 100 %.\n\n"
     "Example: minstrel bench --preset gpt2 --layers 12 --width 768 --heads 12 --vocab 50257 "
     "decode\n";
 
@@ -62,21 +62,22 @@ static const char *rate_text(double rate, double unit, const char *format, char 
 
 static void print_head(void)
 {
-    printf("%-14s %11s %11s %11s %10s %9s %8s %6s  %s\n", "", "median", "min", "max", "tokens/s",
-           "GFLOP/s", "GB/s", "memory", "of");
+    printf("%-14s %11s %11s %11s %10s %9s %6s %8s %6s  %s\n", "", "median", "min", "max",
+           "tokens/s", "GFLOP/s", "units", "GB/s", "memory", "of");
 }
 
 static void print_row(void *data, const minstrel_bench_row *r)
 {
-    char median[16], least[16], most[16], speed[16], flops[16], bytes[16], share[16];
+    char median[16], least[16], most[16], speed[16], flops[16], bytes[16], read[16], units[16];
 
     (void)data;
-    printf("%-14s %11s %11s %11s %10s %9s %8s %6s  %s\n", r->name, time_text(r->median_s, median),
-           time_text(r->min_s, least), time_text(r->max_s, most),
+    printf("%-14s %11s %11s %11s %10s %9s %6s %8s %6s  %s\n", r->name,
+           time_text(r->median_s, median), time_text(r->min_s, least), time_text(r->max_s, most),
            rate_text(r->tokens_per_s, 1, "%.0f", speed),
            rate_text(r->flops_per_s, 1e9, "%.2f", flops),
+           rate_text(r->flop_share, 0.01, "%.0f %%", units),
            rate_text(r->bytes_per_s, 1e9, "%.2f", bytes),
-           rate_text(r->read_share, 0.01, "%.0f %%", share), r->label);
+           rate_text(r->read_share, 0.01, "%.0f %%", read), r->label);
     fflush(stdout);
 }
 
@@ -96,6 +97,7 @@ static void print_json(void *data, const minstrel_bench_row *r)
     cJSON_AddNumberToObject(o, "flops_per_s", r->flops_per_s);
     cJSON_AddNumberToObject(o, "bytes_per_s", r->bytes_per_s);
     cJSON_AddNumberToObject(o, "read_share", r->read_share);
+    cJSON_AddNumberToObject(o, "flop_share", r->flop_share);
     text = cJSON_PrintUnformatted(o);
     if (text) puts(text);
     fflush(stdout);

@@ -18,6 +18,9 @@ typedef struct {
     int threads; /* of host back ends; 0: all cores */
 } ms_device_options;
 
+/* What the units of a device can do in a second, multiplications and additions of a type. */
+typedef enum { MS_CEILING_F32, MS_CEILING_BF16, MS_CEILING_INT8 } ms_ceiling;
+
 /* What a back end fills in; users go through the functions below. */
 struct ms_device {
     const char *name;   /* "ref", "cpu", ...; cpu:avx2 and such name a variant */
@@ -35,7 +38,8 @@ struct ms_device {
     void (*download)(ms_device *d, void *to_host, const void *from, size_t size_bytes);
     void (*copy)(ms_device *d, void *to, const void *from, size_t size_bytes); /* no overlap */
     ms_status (*finish)(ms_device *d, ms_error *err);
-    void (*close)(ms_device *d); /* frees d */
+    double (*ceiling)(ms_device *d, ms_ceiling kind); /* measured; 0: no such unit; or NULL */
+    void (*close)(ms_device *d);                      /* frees d */
 };
 
 struct ms_queue {

@@ -118,7 +118,9 @@ static bool never(void)
     X(scalar, always, "portable C without vectors")
 #endif
 
-#define DECLARE(name, available, about) extern const ms_ops_table ms_cpu_ops_##name;
+#define DECLARE(name, available, about)                                                            \
+    extern const ms_ops_table ms_cpu_ops_##name;                                                   \
+    double ms_cpu_ceiling_##name(ms_pool *pool, ms_ceiling kind);
 VARIANTS(DECLARE)
 #undef DECLARE
 
@@ -126,9 +128,11 @@ VARIANTS(DECLARE)
 static const struct {
     const char *name, *about;
     const ms_ops_table *ops;
+    double (*ceiling)(ms_pool *pool, ms_ceiling kind);
     bool (*available)(void);
 } variants[] = {
-#define ROW(name, available, about) {"cpu:" #name, about, &ms_cpu_ops_##name, available},
+#define ROW(name, available, about)                                                                \
+    {"cpu:" #name, about, &ms_cpu_ops_##name, ms_cpu_ceiling_##name, available},
     VARIANTS(ROW)
 #undef ROW
 };
@@ -179,6 +183,13 @@ static ms_status cpu_finish(ms_device *d, ms_error *err)
     return MS_OK;
 }
 
+static double cpu_ceiling(ms_device *d, ms_ceiling kind)
+{
+    for (int v = 0; v < VARIANT_COUNT; v++)
+        if (variants[v].ops == d->ops) return variants[v].ceiling(d->pool, kind);
+    return 0;
+}
+
 static void cpu_close(ms_device *d)
 {
     ms_cpu *c = (ms_cpu *)d;
@@ -207,6 +218,7 @@ static ms_status open_variant(ms_device **out, int v, const ms_device_options *o
         .download = cpu_copy,
         .copy = cpu_copy,
         .finish = cpu_finish,
+        .ceiling = cpu_ceiling,
         .close = cpu_close,
     };
     s = ms_pool_new(&c->device.pool, o ? o->threads : 0, err);

@@ -16,6 +16,9 @@
 
 extern const ms_ops_table CPU(ops);
 
+/* ceiling.c: operations per second of the units, 0 when there are none for the type. */
+double CPU(ceiling)(ms_pool *pool, ms_ceiling kind);
+
 #define CPU_SLOT(name) void CPU(name)(ms_queue * q, const ms_##name##_args *a);
 MS_OPS(CPU_SLOT)
 #undef CPU_SLOT
