@@ -32,10 +32,10 @@ for preset in original gpt2 llama mistral qwen2 qwen3 nano; do
         cat "$out/tokenizer.json" <(printf '\0') "$out/tokenizer_config.json" >"$corpus/tokenizer/$preset-$kind"
         [ $kind = chars ] || continue
         cp "$out/model.safetensors" "$corpus/safetensors/$preset"
-        "$minstrel" convert --model "$out" --out "$corpus/gguf/$preset" >/dev/null 2>&1
+        "$minstrel" convert --model "$out" --out "$corpus/gguf/$preset.gguf" >/dev/null 2>&1
     done
 done
-"$minstrel" convert --model "$TMPDIR/llama-bpe:300" --out "$corpus/gguf/bpe" >/dev/null 2>&1
+"$minstrel" convert --model "$TMPDIR/llama-bpe:300" --out "$corpus/gguf/bpe.gguf" >/dev/null 2>&1
 cp tests/fuzz/seeds/tokenizer/* "$corpus/tokenizer/" 2>/dev/null
 # The words of the readers, as libFuzzer's dictionary has them.
 grep -ohE '"[A-Za-z0-9_.|<>]+"' src/text/*.c src/model/config*.c src/formats/*.c src/model/gguf_names.c src/model/arch/*.c |
