@@ -26,8 +26,8 @@ ifeq ($(CONFIG),debug)
 CFLAGS   += -O1 -DMS_DEBUG
 endif
 ifeq ($(CONFIG),asan)
-CFLAGS   += -O1 -DMS_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-LDFLAGS  += -fsanitize=address,undefined
+CFLAGS   += -O1 -DMS_DEBUG -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS  += -fsanitize=address,undefined,float-cast-overflow
 endif
 ifeq ($(CONFIG),fuzz)
 CFLAGS   += -O1 -DMS_DEBUG -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
