@@ -56,21 +56,6 @@ static uint32_t drop_row(shape s, int b, int h, int t)
     return (uint32_t)((b * s.H + h) * s.T + t);
 }
 
-/* -- forward --------------------------------------------------------------------------------- */
-
-typedef struct {
-    const ms_attention_fwd_args *a;
-    cpu_drop drop;
-} fwd;
-
-/* Running state of the rows of a tile. */
-typedef struct {
-    float max[QUERIES], sum[QUERIES];
-    float acc[QUERIES][MS_MAX_HEAD_DIM];
-} running;
-
-/* Scores are scaled in memory, apart from what is subtracted from them: a product and a difference
- * in one rounding could come out above the maximum. */
 static void scale_scores(float *p, float scale, int n)
 {
     for (int j = 0; j < n; j++) p[j] *= scale;
@@ -98,102 +83,6 @@ static float exp_row(float *p, float max, int n)
     return vf_sum(sum);
 }
 
-/* One row against one block: n keys of it are seen, from key `first`. */
-static void row_block(const fwd *f, running *r, int i, float *p, int n, int first, const float *v,
-                      uint32_t row, int D)
-{
-    float high, max, mask[KEYS];
-
-    scale_scores(p, (float)f->a->scale, n);
-    high = p[0];
-    for (int j = 1; j < n; j++) high = p[j] > high ? p[j] : high;
-    max = high > r->max[i] ? high : r->max[i];
-    if (max > r->max[i]) {
-        float shrink = expf(r->max[i] - max); /* 0 for the first block */
-
-        r->sum[i] *= shrink;
-        scale_row(r->acc[i], shrink, D);
-        r->max[i] = max;
-    }
-    r->sum[i] += exp_row(p, max, n);
-    if (f->drop.on) {
-        cpu_drop_mask(&f->drop, row, first, n, mask);
-        for (int j = 0; j < n; j++) p[j] *= mask[j];
-    }
-    for (int j = 0; j < n; j++) add_scaled(r->acc[i], p[j], v + (size_t)j * (size_t)D, D);
-}
-
-static void finish_row(const fwd *f, shape s, const running *r, int i, int b, int t, int h)
-{
-    float *y = query(f->a->y, s, b, t, h), inverse = 1 / r->sum[i];
-    float *lse = f->a->lse.data;
-
-    for (int d = 0; d < s.D; d++) y[d] = r->acc[i][d] * inverse;
-    if (lse)
-        lse[((size_t)b * (size_t)s.T + (size_t)t) * (size_t)s.H + (size_t)h] =
-            r->max[i] + logf(r->sum[i]);
-}
-
-/* Rows t .. t+rows-1 of one head: all of them valid. */
-static void fwd_tile(const fwd *f, shape s, int b, int h, int t, int rows)
-{
-    int start = cpu_seq(f->a->seq, b).start, seen = start + t + rows;
-    const float *k = keys_of(f->a->k, s, b, h / (s.H / s.K));
-    const float *v = keys_of(f->a->v, s, b, h / (s.H / s.K));
-    size_t D = (size_t)s.D;
-    float p[QUERIES][KEYS];
-    running r;
-
-    for (int i = 0; i < rows; i++) {
-        r.max[i] = -INFINITY;
-        r.sum[i] = 0;
-        memset(r.acc[i], 0, D * sizeof(float));
-    }
-    for (int first = 0; first < seen; first += KEYS) {
-        int n = seen - first < KEYS ? seen - first : KEYS;
-
-        CPU(dot_tile)
-        (p[0], KEYS, query(f->a->q, s, b, t, h), (size_t)s.H * D, rows, k + (size_t)first * D, D, n,
-         s.D);
-        for (int i = 0; i < rows; i++) {
-            int visible = start + t + i + 1 - first; /* keys 0 .. start + t + i */
-
-            if (visible <= 0) continue;
-            row_block(f, &r, i, p[i], visible < n ? visible : n, first, v + (size_t)first * D,
-                      drop_row(s, b, h, t + i), s.D);
-        }
-    }
-    for (int i = 0; i < rows; i++) finish_row(f, s, &r, i, b, t + i, h);
-}
-
-static void padding_rows(const fwd *f, shape s, int b, int h, int t, int end)
-{
-    float *lse = f->a->lse.data;
-
-    for (; t < end; t++) {
-        memset(query(f->a->y, s, b, t, h), 0, (size_t)s.D * sizeof(float));
-        if (lse) lse[((size_t)b * (size_t)s.T + (size_t)t) * (size_t)s.H + (size_t)h] = 0;
-    }
-}
-
-/* Work items: (sequence, head, tile of queries), the longest ones spread over the threads. */
-static void fwd_region(void *arg, int thread, int threads)
-{
-    const fwd *f = arg;
-    shape s = shape_of(f->a->q, f->a->k);
-    int tiles = (s.T + QUERIES - 1) / QUERIES, items = s.B * s.H * tiles;
-
-    for (int item = thread; item < items; item += threads) {
-        int tile = item / (s.B * s.H), head = item % (s.B * s.H);
-        int b = head / s.H, h = head % s.H, t = tile * QUERIES;
-        int length = cpu_seq(f->a->seq, b).length, end = t + QUERIES < s.T ? t + QUERIES : s.T;
-        int valid = length < end ? length : end;
-
-        if (valid > t) fwd_tile(f, s, b, h, t, valid - t);
-        padding_rows(f, s, b, h, valid > t ? valid : t, end);
-    }
-}
-
 /* Keys that all rows together look at, roughly. */
 static size_t work_of(shape s, ms_tensor seq)
 {
@@ -202,13 +91,6 @@ static size_t work_of(shape s, ms_tensor seq)
     for (int b = 0; b < s.B; b++)
         keys += (size_t)(cpu_seq(seq, b).start + cpu_seq(seq, b).length) * (size_t)s.T;
     return keys * (size_t)s.H * (size_t)s.D;
-}
-
-void CPU(attention_fwd)(ms_queue *q, const ms_attention_fwd_args *a)
-{
-    fwd f = {a, cpu_drop_of(q, a->drop)};
-
-    cpu_run(q, work_of(shape_of(a->q, a->k), a->seq), fwd_region, &f);
 }
 
 /* -- backward -------------------------------------------------------------------------------- */
