@@ -75,6 +75,16 @@ static inline uint32_t drop_row(shape s, place at, int r)
     return (uint32_t)((at.b * s.H + h) * s.T + r / s.group);
 }
 
+/* Keys that all rows together look at, roughly. */
+static inline size_t work_of(shape s, ms_tensor seq)
+{
+    size_t keys = 0;
+
+    for (int b = 0; b < s.B; b++)
+        keys += (size_t)(cpu_seq(seq, b).start + cpu_seq(seq, b).length) * (size_t)s.T;
+    return keys * (size_t)s.H * (size_t)s.D;
+}
+
 /* Row of D floats times a into one of whole vectors, zeros behind. */
 static inline void copy_row(float *out, const float *x, float a, shape s)
 {
@@ -166,15 +176,6 @@ static inline void multiply_strip(product p, int rows, int vectors)
         vectors -= WIDE / 2, p.b += WIDE / 2 * VF, p.c += WIDE / 2 * VF;
     }
     if (vectors > 0) product_one(&p, rows);
-}
-
-static inline void multiply(product p, int rows, int vectors)
-{
-    for (int i = 0; i < rows; i += STRIP) {
-        multiply_strip(p, rows - i < STRIP ? rows - i : STRIP, vectors);
-        p.a += STRIP * p.row;
-        p.c += STRIP * p.c_stride;
-    }
 }
 
 /* -- packing --------------------------------------------------------------------------------- */

@@ -1,217 +1,322 @@
-/* attention - causal attention of grouped queries in tiles of queries by keys
+/* attention_bwd - gradients of attention: probabilities are rebuilt from lse
  *
- * Keys come in blocks of KEYS aligned to key 0, so that a row's sums have one order whatever the
- * batch and the pass.  Forward: the running maximum and sum of Milakov & Gimelshein 2018 over the
- * blocks. Backward: probabilities are rebuilt from lse (Dao et al. 2022, algorithm 4); a thread
- * owns a key head with all its query heads, so dk and dv need no atomics. */
-#include "ops/cpu/kernel.h"
+ * Tiles of ROWS query rows by KEYS keys (Dao et al. 2022, algorithm 4).  dq of a row adds up over
+ * the blocks of keys, dk and dv of a key over the tiles of rows, each in order: a thread that owns
+ * a key head goes through all its tiles once; where there are fewer key heads than threads, one
+ * pass owns keys and another owns rows, with the same order and so the same bits. */
+#include "ops/cpu/attention.h"
 
-#include <math.h>
+#include <stdatomic.h>
 
-enum { KEYS = 64, QUERIES = 16 };
-
-typedef struct {
-    int B, T, H, K, S, D;
-} shape;
-
-static shape shape_of(ms_tensor q, ms_tensor k)
-{
-    return (shape){.B = k.dim[0],
-                   .T = q.dim[0] / k.dim[0],
-                   .H = q.dim[1],
-                   .K = k.dim[1],
-                   .S = k.dim[2],
-                   .D = q.dim[2]};
-}
-
-/* Head h of row (b, t); rows of a head are H * D apart. */
-static float *query(ms_tensor q, shape s, int b, int t, int h)
-{
-    return (float *)q.data +
-           (((size_t)b * (size_t)s.T + (size_t)t) * (size_t)s.H + (size_t)h) * (size_t)s.D;
-}
-
-static float *keys_of(ms_tensor k, shape s, int b, int head)
-{
-    return (float *)k.data + ((size_t)b * (size_t)s.K + (size_t)head) * (size_t)s.S * (size_t)s.D;
-}
-
-/* y += a x */
-static inline void add_scaled(float *y, float a, const float *x, int D)
-{
-    int i = 0;
-
-    for (; i + VF <= D; i += VF) vf_store(y + i, vf_load(y + i) + a * vf_load(x + i));
-    if (i < D)
-        vf_store_part(y + i, vf_load_part(y + i, D - i) + a * vf_load_part(x + i, D - i), D - i);
-}
-
-static inline void scale_row(float *y, float a, int D)
-{
-    for (int i = 0; i < D; i++) y[i] *= a;
-}
-
-static uint32_t drop_row(shape s, int b, int h, int t)
-{
-    return (uint32_t)((b * s.H + h) * s.T + t);
-}
-
-static void scale_scores(float *p, float scale, int n)
-{
-    for (int j = 0; j < n; j++) p[j] *= scale;
-    for (int j = n; j < KEYS; j++) p[j] = 0;
-}
-
-/* p = exp(p - max) of the first n scores, zeros behind; the sum in lanes, then folded. */
-static float exp_row(float *p, float max, int n)
-{
-    vf sum = {0};
-
-    for (int j = 0; j < KEYS; j += VF) {
-        int m = n - j < 0 ? 0 : n - j < VF ? n - j : VF;
-        vf e = vf_exp(vf_load(p + j) - max);
-
-        if (m < VF) {
-            float lane[VF] = {0};
-
-            vf_store_part(lane, e, m);
-            e = vf_load(lane);
-        }
-        vf_store(p + j, e);
-        sum += e;
-    }
-    return vf_sum(sum);
-}
-
-/* Keys that all rows together look at, roughly. */
-static size_t work_of(shape s, ms_tensor seq)
-{
-    size_t keys = 0;
-
-    for (int b = 0; b < s.B; b++)
-        keys += (size_t)(cpu_seq(seq, b).start + cpu_seq(seq, b).length) * (size_t)s.T;
-    return keys * (size_t)s.H * (size_t)s.D;
-}
-
-/* -- backward -------------------------------------------------------------------------------- */
+enum { ROWS = 10 * STRIP };
 
 typedef struct {
     const ms_attention_bwd_args *a;
+    ms_queue *q;
+    shape s;
     cpu_drop drop;
-    ms_pool *pool;
+    bool split;
+    int tiles, blocks; /* of rows, of keys, where split */
+    atomic_int next_keys, next_rows;
 } bwd;
 
-/* delta = dy . y of each row and head. */
-static void delta_rows(const bwd *f, shape s, size_t first, size_t last)
-{
-    for (size_t n = first; n < last; n++)
-        for (int h = 0; h < s.H; h++) {
-            size_t at = n * (size_t)s.H + (size_t)h;
-            const float *y = (const float *)f->a->y.data + at * (size_t)s.D;
-            const float *dy = (const float *)f->a->dy.data + at * (size_t)s.D;
+/* Memory of a thread. */
+typedef struct {
+    float *q, *dy, *dq;            /* (ROWS, padded); q times scale */
+    float *keys, *values;          /* (D, KEYS), transposed */
+    float *whole;                  /* (KEYS, padded): k where its rows are not whole vectors */
+    float *part;                   /* (KEYS, padded): a share of dk or dv, likewise */
+    float (*p)[KEYS], (*ds)[KEYS]; /* (ROWS, KEYS) */
+    float lse[ROWS], delta[ROWS];
+} room;
 
-            CPU(dot_tile)((float *)f->a->delta.data + at, 1, dy, 0, 1, y, 0, 1, s.D);
-        }
+static room room_of(const bwd *f, int thread)
+{
+    size_t rows = ROWS * (size_t)f->s.padded, keys = KEYS * (size_t)f->s.padded;
+    room m = {.q = cpu_work(f->q, thread)};
+
+    m.dy = m.q + rows;
+    m.dq = m.dy + rows;
+    m.keys = m.dq + rows;
+    m.values = m.keys + keys;
+    m.whole = m.values + keys;
+    m.part = m.whole + keys;
+    m.p = (float(*)[KEYS])(void *)(m.part + keys);
+    m.ds = m.p + ROWS;
+    return m;
 }
 
-/* From scores p and dp = dy . v: p gets what multiplies dy in dv, ds the gradient of the score
- * times its scale; n keys are seen. */
-static void row_back(const bwd *f, float *p, float *dp, int n, int first, float lse, float delta,
-                     uint32_t row)
+/* -- one tile -------------------------------------------------------------------------------- */
+
+static float dot(const float *x, const float *y, int D)
 {
-    float scale = (float)f->a->scale, mask[KEYS];
+    vf sum = vf_all(0);
+    int d = 0;
 
-    scale_scores(p, scale, n);
-    for (int j = n; j < KEYS; j++) dp[j] = 0;
-    exp_row(p, lse, n);
-    if (f->drop.on) cpu_drop_mask(&f->drop, row, first, n, mask);
-    for (int j = 0; j < n; j++) {
-        float keep = f->drop.on ? mask[j] : 1;
-
-        dp[j] = p[j] * (keep * dp[j] - delta) * scale;
-        p[j] *= keep;
-    }
+    for (; d + VF <= D; d += VF) sum += vf_load(x + d) * vf_load(y + d);
+    if (d < D) sum += vf_load_part(x + d, D - d) * vf_load_part(y + d, D - d);
+    return vf_sum(sum);
 }
 
-/* Rows t .. of one query head against one block of keys; dq of the rows is added to sum_q. */
-static void bwd_tile(const bwd *f, shape s, int b, int h, int t, int rows, int first, int n,
-                     float (*sum_q)[MS_MAX_HEAD_DIM])
+/* Rows r .. : q, dy, lse, and delta = dy . y. */
+static void load_rows(const bwd *f, room *m, place at, int r, int rows)
 {
     const ms_attention_bwd_args *a = f->a;
-    int start = cpu_seq(a->seq, b).start, group = h / (s.H / s.K);
-    size_t D = (size_t)s.D, stride = (size_t)s.H * D;
-    const float *k = keys_of(a->k, s, b, group) + (size_t)first * D;
-    const float *v = keys_of(a->v, s, b, group) + (size_t)first * D;
-    float *dk = keys_of(a->dk, s, b, group) + (size_t)first * D;
-    float *dv = keys_of(a->dv, s, b, group) + (size_t)first * D;
-    const float *q = query(a->q, s, b, t, h), *dy = query(a->dy, s, b, t, h);
-    const float *lse = a->lse.data, *delta = a->delta.data;
-    float p[QUERIES][KEYS], ds[QUERIES][KEYS];
+    shape s = f->s;
 
-    CPU(dot_tile)(p[0], KEYS, q, stride, rows, k, D, n, s.D);
-    CPU(dot_tile)(ds[0], KEYS, dy, stride, rows, v, D, n, s.D);
     for (int i = 0; i < rows; i++) {
-        int visible = start + t + i + 1 - first;
-        size_t at = ((size_t)b * (size_t)s.T + (size_t)(t + i)) * (size_t)s.H + (size_t)h;
+        size_t to = (size_t)i * (size_t)s.padded;
+        const float *dy = row_of(a->dy, s, at, r + i);
 
-        visible = visible < 0 ? 0 : visible < n ? visible : n;
-        row_back(f, p[i], ds[i], visible, first, lse[at], delta[at], drop_row(s, b, h, t + i));
-        for (int j = 0; j < visible; j++) add_scaled(sum_q[i], ds[i][j], k + (size_t)j * D, s.D);
+        copy_row(m->q + to, row_of(a->q, s, at, r + i), (float)a->scale, s);
+        copy_row(m->dy + to, dy, 1, s);
+        m->lse[i] = ((const float *)a->lse.data)[row_number(s, at, r + i)];
+        m->delta[i] = dot(dy, row_of(a->y, s, at, r + i), s.D);
     }
-    for (int j = 0; j < n; j++)
-        for (int i = 0; i < rows; i++) {
-            if (start + t + i < first + j) continue; /* not seen */
-            add_scaled(dk + (size_t)j * D, ds[i][j], q + (size_t)i * stride, s.D);
-            add_scaled(dv + (size_t)j * D, p[i][j], dy + (size_t)i * stride, s.D);
+}
+
+static void load_keys(const bwd *f, const room *m, place at, int first, int n)
+{
+    transpose_keys(m->keys, key_of(f->a->k, f->s, at, first), n, f->s.D);
+    transpose_keys(m->values, key_of(f->a->v, f->s, at, first), n, f->s.D);
+}
+
+/* exp(score - lse), at most 1: where rounding of large scores says more, and it would grow beyond
+ * all numbers, it is cut off. */
+static inline vf probability(vf score, float lse)
+{
+    vf x = score - lse;
+
+    return vf_exp(vf_select(x > vf_all(0), vf_all(0), x));
+}
+
+/* From scores p and dp = dy . v of the n keys a row sees: p gets what multiplies dy in dv, ds what
+ * multiplies q in dk; zeros behind. */
+static void row_back(const bwd *f, float *p, float *ds, int n, float lse, float delta,
+                     const float *mask)
+{
+    for (int j = 0; j < KEYS; j += VF) {
+        vi sees = below(j, n);
+        vf e, dp = vf_load(ds + j), keep = vf_all(1);
+
+        if (j >= n) {
+            vf_store(p + j, vf_all(0));
+            vf_store(ds + j, vf_all(0));
+            continue;
         }
+        e = vf_select(sees, probability(vf_load(p + j), lse), vf_all(0));
+        if (f->drop.on) keep = vf_load(mask + j);
+        vf_store(ds + j, vf_select(sees, e * (keep * dp - delta), vf_all(0)));
+        vf_store(p + j, e * keep);
+    }
 }
 
-/* Everything of a tile of rows of one head; dq may alias dy, so it is stored when dy is done with.
- */
-static void bwd_rows(const bwd *f, shape s, int b, int h, int t, int rows)
+/* How many of the keys from `first` on, at most KEYS, row r sees. */
+static int seen_of(shape s, place at, int r, int first)
 {
-    int seen = cpu_seq(f->a->seq, b).start + t + rows;
-    float sum_q[QUERIES][MS_MAX_HEAD_DIM];
+    int n = seen_by(s, at, r) - first;
 
-    for (int i = 0; i < rows; i++) memset(sum_q[i], 0, (size_t)s.D * sizeof(float));
-    for (int first = 0; first < seen; first += KEYS)
-        bwd_tile(f, s, b, h, t, rows, first, seen - first < KEYS ? seen - first : KEYS, sum_q);
-    for (int i = 0; i < rows; i++)
-        memcpy(query(f->a->dq, s, b, t + i, h), sum_q[i], (size_t)s.D * sizeof(float));
+    return n < 0 ? 0 : n < KEYS ? n : KEYS;
 }
 
-/* A key head of a sequence with all query heads of its group. */
-static void bwd_group(const bwd *f, shape s, int b, int group)
+/* p and ds of a tile of rows r .. by the keys from `first` on. */
+static void scores(const bwd *f, room *m, place at, int r, int rows, int first)
 {
-    size_t bytes = (size_t)s.S * (size_t)s.D * sizeof(float);
-    int per_group = s.H / s.K, length = cpu_seq(f->a->seq, b).length;
+    shape s = f->s;
+    product dots = {
+        .c_stride = KEYS, .row = (size_t)s.padded, .step = 1, .b_stride = KEYS, .depth = s.D};
 
-    memset(keys_of(f->a->dk, s, b, group), 0, bytes);
-    memset(keys_of(f->a->dv, s, b, group), 0, bytes);
-    for (int h = group * per_group; h < (group + 1) * per_group; h++) {
-        for (int t = 0; t < length; t += QUERIES)
-            bwd_rows(f, s, b, h, t, length - t < QUERIES ? length - t : QUERIES);
-        for (int t = length; t < s.T; t++)
-            memset(query(f->a->dq, s, b, t, h), 0, (size_t)s.D * sizeof(float));
+    for (int i = 0; i < rows; i += STRIP) {
+        int count = rows - i < STRIP ? rows - i : STRIP;
+        int vectors = (seen_of(s, at, r + i + count - 1, first) + VF - 1) / VF;
+
+        dots.a = m->q + (size_t)i * (size_t)s.padded, dots.b = m->keys, dots.c = m->p[i];
+        multiply_strip(dots, count, vectors);
+        dots.a = m->dy + (size_t)i * (size_t)s.padded, dots.b = m->values, dots.c = m->ds[i];
+        multiply_strip(dots, count, vectors);
+        for (int j = i; j < i + count; j++) {
+            int n = seen_of(s, at, r + j, first);
+            float mask[KEYS] = {0};
+
+            if (f->drop.on) cpu_drop_mask(&f->drop, drop_row(s, at, r + j), first, n, mask);
+            row_back(f, m->p[j], m->ds[j], n, m->lse[j], m->delta[j], mask);
+        }
+    }
+}
+
+/* dq of a tile += ds k */
+static void add_to_rows(const bwd *f, const room *m, place at, int r, int rows, int first, int n)
+{
+    shape s = f->s;
+    const float *k = whole_rows(m->whole, key_of(f->a->k, s, at, first), n, s);
+
+    for (int i = 0; i < rows; i += STRIP) {
+        int count = rows - i < STRIP ? rows - i : STRIP;
+
+        multiply_strip((product){.c = m->dq + (size_t)i * (size_t)s.padded,
+                                 .c_stride = (size_t)s.padded,
+                                 .a = m->ds[i],
+                                 .row = KEYS,
+                                 .step = 1,
+                                 .b = k,
+                                 .b_stride = (size_t)s.padded,
+                                 .depth = seen_of(s, at, r + i + count - 1, first),
+                                 .add = true},
+                       count, s.padded / VF);
+    }
+}
+
+/* Rows of dk or dv += transposed p times x of a tile, from the first row on that sees any of the
+ * keys. */
+static void add_to_keys(const bwd *f, const room *m, float *out, float (*p)[KEYS], const float *x,
+                        int from, int rows, int keys)
+{
+    shape s = f->s;
+    bool whole = s.D == s.padded;
+
+    multiply_strip((product){.c = whole ? out : m->part,
+                             .c_stride = (size_t)s.padded,
+                             .a = p[from],
+                             .row = 1,
+                             .step = KEYS,
+                             .b = x + (size_t)from * (size_t)s.padded,
+                             .b_stride = (size_t)s.padded,
+                             .depth = rows - from,
+                             .add = whole},
+                   keys, s.padded / VF);
+    for (int j = 0; !whole && j < keys; j++)
+        for (int d = 0; d < s.D; d++) out[j * s.D + d] += m->part[j * s.padded + d];
+}
+
+static void add_keys(const bwd *f, const room *m, place at, int r, int rows, int first, int n)
+{
+    shape s = f->s;
+
+    for (int j = 0; j < n; j += STRIP) {
+        int from = (first + j - at.start) * s.group - r, keys = n - j < STRIP ? n - j : STRIP;
+
+        if (from < 0) from = 0;
+        if (from >= rows) return;
+        add_to_keys(f, m, key_of(f->a->dk, s, at, first + j), (float(*)[KEYS])(m->ds[0] + j), m->q,
+                    from, rows, keys);
+        add_to_keys(f, m, key_of(f->a->dv, s, at, first + j), (float(*)[KEYS])(m->p[0] + j), m->dy,
+                    from, rows, keys);
+    }
+}
+
+/* -- work items ------------------------------------------------------------------------------ */
+
+static int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
+static void store_rows(const bwd *f, const room *m, place at, int r, int rows)
+{
+    for (int i = 0; i < rows; i++) {
+        float *dq = row_of(f->a->dq, f->s, at, r + i);
+
+        for (int d = 0; d < f->s.D; d++)
+            dq[d] = m->dq[(size_t)i * (size_t)f->s.padded + (size_t)d] * (float)f->a->scale;
+    }
+}
+
+static void clear_rows(const bwd *f, place at)
+{
+    for (int r = at.rows; r < f->s.T * f->s.group; r++)
+        memset(row_of(f->a->dq, f->s, at, r), 0, (size_t)f->s.D * sizeof(float));
+}
+
+static void clear_keys(const bwd *f, place at, int first, int n)
+{
+    size_t bytes = (size_t)n * (size_t)f->s.D * sizeof(float);
+
+    memset(key_of(f->a->dk, f->s, at, first), 0, bytes);
+    memset(key_of(f->a->dv, f->s, at, first), 0, bytes);
+}
+
+/* A tile of rows against every block of keys it sees: dq and, unless it has an owner, dk and dv. */
+static void bwd_rows(const bwd *f, room *m, place at, int r)
+{
+    int rows = smaller(at.rows - r, ROWS), seen = seen_by(f->s, at, r + rows - 1);
+
+    load_rows(f, m, at, r, rows);
+    memset(m->dq, 0, (size_t)rows * (size_t)f->s.padded * sizeof(float));
+    for (int first = 0; first < seen; first += KEYS) {
+        int n = smaller(seen - first, KEYS);
+
+        load_keys(f, m, at, first, n);
+        scores(f, m, at, r, rows, first);
+        add_to_rows(f, m, at, r, rows, first, n);
+        if (!f->split) add_keys(f, m, at, r, rows, first, n);
+    }
+    store_rows(f, m, at, r, rows);
+}
+
+/* A block of keys against every tile of rows that sees it: dk and dv. */
+static void bwd_keys(const bwd *f, room *m, place at, int first)
+{
+    clear_keys(f, at, first, smaller(f->s.S - first, KEYS));
+    for (int r = 0; r < at.rows; r += ROWS) {
+        int rows = smaller(at.rows - r, ROWS);
+        int n = smaller(seen_by(f->s, at, r + rows - 1) - first, KEYS);
+
+        if (n <= 0) continue;
+        load_rows(f, m, at, r, rows);
+        load_keys(f, m, at, first, n);
+        scores(f, m, at, r, rows, first);
+        add_keys(f, m, at, r, rows, first, n);
+    }
+}
+
+/* Key heads with all they have to do. */
+static void whole_heads(bwd *f, room *m)
+{
+    int places = f->s.B * f->s.K, item;
+
+    while ((item = atomic_fetch_add(&f->next_rows, 1)) < places) {
+        place at = place_of(f->s, f->a->seq, item);
+
+        clear_keys(f, at, 0, f->s.S);
+        for (int r = 0; r < at.rows; r += ROWS) bwd_rows(f, m, at, r);
+        clear_rows(f, at);
+    }
+}
+
+/* First the keys: dq may lie where dy was. */
+static void split_heads(bwd *f, room *m, int threads)
+{
+    int places = f->s.B * f->s.K, item;
+
+    while ((item = atomic_fetch_add(&f->next_keys, 1)) < places * f->blocks)
+        bwd_keys(f, m, place_of(f->s, f->a->seq, item % places), item / places * KEYS);
+    if (threads > 1) ms_pool_barrier(f->q->device->pool);
+    while ((item = atomic_fetch_add(&f->next_rows, 1)) < places * f->tiles) {
+        place at = place_of(f->s, f->a->seq, item % places);
+        int tile = f->tiles - 1 - item / places;
+
+        if (tile * ROWS < at.rows) bwd_rows(f, m, at, tile * ROWS);
+        if (tile == 0) clear_rows(f, at);
     }
 }
 
 static void bwd_region(void *arg, int thread, int threads)
 {
-    const bwd *f = arg;
-    shape s = shape_of(f->a->q, f->a->k);
-    size_t first, last;
+    bwd *f = arg;
+    room m = room_of(f, thread);
 
-    ms_share((size_t)(s.B * s.T), 1, thread, threads, &first, &last);
-    delta_rows(f, s, first, last);
-    if (threads > 1) ms_pool_barrier(f->pool);
-    for (int item = thread; item < s.B * s.K; item += threads)
-        bwd_group(f, s, item / s.K, item % s.K);
+    if (f->split)
+        split_heads(f, &m, threads);
+    else
+        whole_heads(f, &m);
 }
 
 void CPU(attention_bwd)(ms_queue *q, const ms_attention_bwd_args *a)
 {
-    bwd f = {a, cpu_drop_of(q, a->drop), q->device->pool};
+    bwd f = {.a = a, .q = q, .s = shape_of(a->q, a->k), .drop = cpu_drop_of(q, a->drop)};
 
-    cpu_run(q, 3 * work_of(shape_of(a->q, a->k), a->seq), bwd_region, &f);
+    f.split = f.s.B * f.s.K < ms_pool_threads(q->device->pool);
+    f.tiles = (f.s.T * f.s.group + ROWS - 1) / ROWS;
+    f.blocks = (f.s.S + KEYS - 1) / KEYS;
+    cpu_run(q, 3 * work_of(f.s, a->seq), bwd_region, &f);
 }

@@ -213,16 +213,6 @@ static void fwd_region(void *arg, int thread, int threads)
     }
 }
 
-/* Keys that all rows together look at, roughly. */
-static size_t work_of(shape s, ms_tensor seq)
-{
-    size_t keys = 0;
-
-    for (int b = 0; b < s.B; b++)
-        keys += (size_t)(cpu_seq(seq, b).start + cpu_seq(seq, b).length) * (size_t)s.T;
-    return keys * (size_t)s.H * (size_t)s.D;
-}
-
 void CPU(attention_fwd)(ms_queue *q, const ms_attention_fwd_args *a)
 {
     fwd f = {.a = a, .q = q, .s = shape_of(a->q, a->k), .drop = cpu_drop_of(q, a->drop)};
