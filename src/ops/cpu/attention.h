@@ -85,6 +85,12 @@ static inline size_t work_of(shape s, ms_tensor seq)
     return keys * (size_t)s.H * (size_t)s.D;
 }
 
+/* The mask of n keys from `first` on, up to whole vectors of Philox's blocks of four. */
+static inline void drop_mask(const cpu_drop *d, uint32_t row, int first, int n, float mask[KEYS])
+{
+    cpu_drop_mask(d, row, first, (n + 4 * VF - 1) / (4 * VF) * 4 * VF, mask);
+}
+
 /* Row of D floats times a into one of whole vectors, zeros behind. */
 static inline void copy_row(float *out, const float *x, float a, shape s)
 {
@@ -113,16 +119,15 @@ typedef struct {
     bool add;
 } product;
 
-/* rows and vectors are constants at each call. */
+/* rows and vectors are constants at each call; depth > 0. */
 static inline __attribute__((always_inline)) void product_tile(product p, const int rows,
                                                                const int vectors)
 {
     vf sum[STRIP][WIDE];
 
     for (int i = 0; i < rows; i++)
-        for (int j = 0; j < vectors; j++)
-            sum[i][j] = p.add ? vf_load(p.c + (size_t)i * p.c_stride + j * VF) : vf_all(0);
-    for (int k = 0; k < p.depth; k++) {
+        for (int j = 0; j < vectors; j++) sum[i][j] = vf_all(0);
+    do {
         vf b[WIDE];
 
         for (int j = 0; j < vectors; j++) b[j] = vf_load(p.b + j * VF);
@@ -130,10 +135,10 @@ static inline __attribute__((always_inline)) void product_tile(product p, const 
             for (int j = 0; j < vectors; j++) sum[i][j] += p.a[(size_t)i * p.row] * b[j];
         p.a += p.step;
         p.b += p.b_stride;
-    }
-    for (int i = 0; i < rows; i++)
+    } while (--p.depth > 0);
+    for (int i = 0; i < rows; i++, p.c += p.c_stride)
         for (int j = 0; j < vectors; j++)
-            vf_store(p.c + (size_t)i * p.c_stride + j * VF, sum[i][j]);
+            vf_store(p.c + j * VF, p.add ? vf_load(p.c + j * VF) + sum[i][j] : sum[i][j]);
 }
 
 #define PRODUCT_ROWS(vectors)                                                                      \

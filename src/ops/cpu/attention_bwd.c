@@ -9,13 +9,15 @@
 #include <stdatomic.h>
 
 enum { ROWS = 10 * STRIP };
+/* Floats of a thread's memory for all blocks of keys and values of a key head. */
+enum { PACKED = 2 * 128 * 1024 };
 
 typedef struct {
     const ms_attention_bwd_args *a;
     ms_queue *q;
     shape s;
     cpu_drop drop;
-    bool split;
+    bool split, packed;
     int tiles, blocks; /* of rows, of keys, where split */
     atomic_int next_keys, next_rows;
 } bwd;
@@ -23,6 +25,7 @@ typedef struct {
 /* Memory of a thread. */
 typedef struct {
     float *q, *dy, *dq;            /* (ROWS, padded); q times scale */
+    float *packed;                 /* transposed keys and values of all blocks, where they fit */
     float *keys, *values;          /* (D, KEYS), transposed */
     float *whole;                  /* (KEYS, padded): k where its rows are not whole vectors */
     float *part;                   /* (KEYS, padded): a share of dk or dv, likewise */
@@ -37,7 +40,8 @@ static room room_of(const bwd *f, int thread)
 
     m.dy = m.q + rows;
     m.dq = m.dy + rows;
-    m.keys = m.dq + rows;
+    m.packed = m.dq + rows;
+    m.keys = m.packed + PACKED;
     m.values = m.keys + keys;
     m.whole = m.values + keys;
     m.part = m.whole + keys;
@@ -75,8 +79,16 @@ static void load_rows(const bwd *f, room *m, place at, int r, int rows)
     }
 }
 
-static void load_keys(const bwd *f, const room *m, place at, int first, int n)
+/* The block of keys from `first` on, transposed; kept for the next tile of rows where all fit. */
+static void load_keys(const bwd *f, room *m, place at, int first, int n, bool kept)
 {
+    size_t block = KEYS * (size_t)f->s.D;
+
+    if (f->packed) {
+        m->keys = m->packed + (size_t)(first / KEYS) * 2 * block;
+        m->values = m->keys + block;
+        if (kept) return;
+    }
     transpose_keys(m->keys, key_of(f->a->k, f->s, at, first), n, f->s.D);
     transpose_keys(m->values, key_of(f->a->v, f->s, at, first), n, f->s.D);
 }
@@ -138,7 +150,7 @@ static void scores(const bwd *f, room *m, place at, int r, int rows, int first)
             int n = seen_of(s, at, r + j, first);
             float mask[KEYS] = {0};
 
-            if (f->drop.on) cpu_drop_mask(&f->drop, drop_row(s, at, r + j), first, n, mask);
+            if (f->drop.on) drop_mask(&f->drop, drop_row(s, at, r + j), first, n, mask);
             row_back(f, m->p[j], m->ds[j], n, m->lse[j], m->delta[j], mask);
         }
     }
@@ -152,17 +164,19 @@ static void add_to_rows(const bwd *f, const room *m, place at, int r, int rows, 
 
     for (int i = 0; i < rows; i += STRIP) {
         int count = rows - i < STRIP ? rows - i : STRIP;
+        int depth = seen_of(s, at, r + i + count - 1, first);
 
-        multiply_strip((product){.c = m->dq + (size_t)i * (size_t)s.padded,
-                                 .c_stride = (size_t)s.padded,
-                                 .a = m->ds[i],
-                                 .row = KEYS,
-                                 .step = 1,
-                                 .b = k,
-                                 .b_stride = (size_t)s.padded,
-                                 .depth = seen_of(s, at, r + i + count - 1, first),
-                                 .add = true},
-                       count, s.padded / VF);
+        if (depth > 0)
+            multiply_strip((product){.c = m->dq + (size_t)i * (size_t)s.padded,
+                                     .c_stride = (size_t)s.padded,
+                                     .a = m->ds[i],
+                                     .row = KEYS,
+                                     .step = 1,
+                                     .b = k,
+                                     .b_stride = (size_t)s.padded,
+                                     .depth = depth,
+                                     .add = true},
+                           count, s.padded / VF);
     }
 }
 
@@ -245,7 +259,7 @@ static void bwd_rows(const bwd *f, room *m, place at, int r)
     for (int first = 0; first < seen; first += KEYS) {
         int n = smaller(seen - first, KEYS);
 
-        load_keys(f, m, at, first, n);
+        load_keys(f, m, at, first, n, r > 0 && first + n <= seen_by(f->s, at, r - 1));
         scores(f, m, at, r, rows, first);
         add_to_rows(f, m, at, r, rows, first, n);
         if (!f->split) add_keys(f, m, at, r, rows, first, n);
@@ -263,7 +277,7 @@ static void bwd_keys(const bwd *f, room *m, place at, int first)
 
         if (n <= 0) continue;
         load_rows(f, m, at, r, rows);
-        load_keys(f, m, at, first, n);
+        load_keys(f, m, at, first, n, false);
         scores(f, m, at, r, rows, first);
         add_keys(f, m, at, r, rows, first, n);
     }
@@ -318,5 +332,6 @@ void CPU(attention_bwd)(ms_queue *q, const ms_attention_bwd_args *a)
     f.split = f.s.B * f.s.K < ms_pool_threads(q->device->pool);
     f.tiles = (f.s.T * f.s.group + ROWS - 1) / ROWS;
     f.blocks = (f.s.S + KEYS - 1) / KEYS;
+    f.packed = !f.split && (size_t)f.blocks * KEYS * (size_t)f.s.D * 2 <= PACKED;
     cpu_run(q, 3 * work_of(f.s, a->seq), bwd_region, &f);
 }

@@ -8,8 +8,8 @@
 #include <math.h>
 #include <stdatomic.h>
 
-/* Rows of a work item; less when there would be few items. */
-enum { ROWS = 22 * STRIP, ROWS_FEW = 8 * STRIP };
+/* Rows of a work item: many, since each item transposes its keys; less when items would be few. */
+enum { ROWS = 44 * STRIP, ROWS_FEW = 8 * STRIP };
 /* Room for numbers of a strip in whole vectors. */
 enum { STRIP_ROOM = 16 };
 
@@ -73,7 +73,7 @@ static void drop_keys(const fwd *f, place at, int r, int first, float p[KEYS], i
 {
     float mask[KEYS];
 
-    cpu_drop_mask(&f->drop, drop_row(f->s, at, r), first, n, mask);
+    drop_mask(&f->drop, drop_row(f->s, at, r), first, n, mask);
     for (int j = 0; j < n; j++) p[j] *= mask[j];
 }
 
@@ -163,10 +163,6 @@ static void fwd_rows(const fwd *f, const room *m, place at, int r, int rows)
     strip got;
 
     load_rows(f, m, at, r, rows);
-    memset(m->sum, 0, (size_t)rows * (size_t)s.padded * sizeof(float));
-    for (int i = 0; i < rows; i += STRIP)
-        for (int j = 0; j < STRIP_ROOM; j++)
-            m->state[i / STRIP].max[j] = -INFINITY, m->state[i / STRIP].sum[j] = 0;
     for (int first = 0; first < seen; first += KEYS) {
         int n = seen - first < KEYS ? seen - first : KEYS;
         const float *v = whole_rows(m->values, key_of(f->a->v, s, at, first), n, s);
@@ -175,10 +171,15 @@ static void fwd_rows(const fwd *f, const room *m, place at, int r, int rows)
         for (int i = 0; i < rows; i += STRIP) {
             int count = rows - i < STRIP ? rows - i : STRIP;
             size_t to = (size_t)i * (size_t)s.padded;
+            strip *state = &m->state[i / STRIP];
 
             if (seen_by(s, at, r + i + count - 1) <= first) continue;
+            if (first == 0) {
+                strip_block(f, m, at, r + i, count, m->q + to, 0, v, m->sum + to, state);
+                continue;
+            }
             strip_block(f, m, at, r + i, count, m->q + to, first, v, m->part, &got);
-            merge(s, count, &m->state[i / STRIP], m->sum + to, &got, m->part);
+            merge(s, count, state, m->sum + to, &got, m->part);
         }
     }
     for (int i = 0; i < rows; i++)
@@ -219,10 +220,7 @@ void CPU(attention_fwd)(ms_queue *q, const ms_attention_fwd_args *a)
     int rows = f.s.T * f.s.group, threads = ms_pool_threads(q->device->pool);
 
     f.rows = ROWS;
-    f.tiles = (rows + ROWS - 1) / ROWS;
-    if (f.tiles * f.s.B * f.s.K < 4 * threads) {
-        f.rows = ROWS_FEW;
-        f.tiles = (rows + ROWS_FEW - 1) / ROWS_FEW;
-    }
+    if (f.s.B * f.s.K * ((rows + ROWS - 1) / ROWS) < 4 * threads) f.rows = ROWS_FEW;
+    f.tiles = (rows + f.rows - 1) / f.rows;
     cpu_run(q, work_of(f.s, a->seq), fwd_region, &f);
 }
