@@ -11,6 +11,8 @@
 enum { ROWS = 10 * STRIP };
 /* Floats of a thread's memory for all blocks of keys and values of a key head. */
 enum { PACKED = 2 * 128 * 1024 };
+_Static_assert((3 * ROWS + 5 * KEYS) * MS_MAX_HEAD_DIM + PACKED <= MS_CPU_WORK_BYTES / 4,
+               "a thread's memory holds a tile of the widest head");
 
 typedef struct {
     const ms_attention_bwd_args *a;

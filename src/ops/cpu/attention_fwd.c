@@ -12,6 +12,10 @@
 enum { ROWS = 44 * STRIP, ROWS_FEW = 8 * STRIP };
 /* Room for numbers of a strip in whole vectors. */
 enum { STRIP_ROOM = 16 };
+/* Floats of each thread's memory that hold what blocks gave until they are merged. */
+enum { SHARED = 256 * 1024 };
+_Static_assert((2 * ROWS + 3 * KEYS) * MS_MAX_HEAD_DIM + SHARED <= MS_CPU_WORK_BYTES / 4,
+               "a thread's memory holds a tile of the widest head");
 
 typedef struct {
     const ms_attention_fwd_args *a;
@@ -19,7 +23,8 @@ typedef struct {
     shape s;
     cpu_drop drop;
     int rows, tiles; /* of a work item; items of the longest key head */
-    atomic_int next;
+    int blocks;      /* of keys that threads take one by one; 0: a thread takes all of an item */
+    atomic_int next, next_merge;
 } fwd;
 
 /* What a block of keys gives the rows of a strip. */
@@ -35,6 +40,7 @@ typedef struct {
     float *keys;   /* (D, KEYS) */
     float *values; /* (KEYS, padded) */
     strip *state;  /* (rows / STRIP) */
+    float *shared; /* (SHARED) */
 } room;
 
 static room room_of(const fwd *f, int thread)
@@ -47,6 +53,7 @@ static room room_of(const fwd *f, int thread)
     m.keys = m.part + STRIP * row;
     m.values = m.keys + KEYS * row;
     m.state = (strip *)(void *)(m.values + KEYS * row);
+    m.shared = (float *)(void *)(m.state + ROWS / STRIP);
     return m;
 }
 
@@ -155,6 +162,11 @@ static void store_row(const fwd *f, place at, int r, const float *sum, float max
     if (lse) lse[row_number(f->s, at, r)] = max + logf(total);
 }
 
+static bool sees_any(const fwd *f, place at, int r, int rows, int first)
+{
+    return seen_by(f->s, at, r + rows - 1) > first;
+}
+
 /* Rows r .. r+rows-1, all of them valid, against all the keys they see. */
 static void fwd_rows(const fwd *f, const room *m, place at, int r, int rows)
 {
@@ -173,7 +185,7 @@ static void fwd_rows(const fwd *f, const room *m, place at, int r, int rows)
             size_t to = (size_t)i * (size_t)s.padded;
             strip *state = &m->state[i / STRIP];
 
-            if (seen_by(s, at, r + i + count - 1) <= first) continue;
+            if (!sees_any(f, at, r + i, count, first)) continue;
             if (first == 0) {
                 strip_block(f, m, at, r + i, count, m->q + to, 0, v, m->sum + to, state);
                 continue;
@@ -187,6 +199,70 @@ static void fwd_rows(const fwd *f, const room *m, place at, int r, int rows)
                   m->state[i / STRIP].max[i % STRIP], m->state[i / STRIP].sum[i % STRIP]);
 }
 
+/* What a block gave the rows of an item: sums of values, then the strips' state. */
+static float *shared_part(const fwd *f, int item, int block)
+{
+    size_t strips = (size_t)((f->rows + STRIP - 1) / STRIP);
+    size_t size = (size_t)f->rows * (size_t)f->s.padded + strips * sizeof(strip) / sizeof(float);
+    size_t part = (size_t)item * (size_t)f->blocks + (size_t)block, each = SHARED / size;
+
+    return room_of(f, (int)(part / each)).shared + part % each * size;
+}
+
+static bool fits_shared(const fwd *f, int items, int threads)
+{
+    size_t strips = (size_t)((f->rows + STRIP - 1) / STRIP);
+    size_t size = (size_t)f->rows * (size_t)f->s.padded + strips * sizeof(strip) / sizeof(float);
+
+    return (size_t)items * (size_t)f->blocks <= SHARED / size * (size_t)threads;
+}
+
+/* Rows r .. against one block of keys, into shared memory. */
+static void fwd_block(const fwd *f, const room *m, place at, int r, int rows, int block, float *out)
+{
+    shape s = f->s;
+    int first = block * KEYS, n = seen_by(s, at, r + rows - 1) - first;
+    strip *state = (strip *)(void *)(out + (size_t)f->rows * (size_t)s.padded);
+    const float *v;
+
+    if (n <= 0) return;
+    if (n > KEYS) n = KEYS;
+    v = whole_rows(m->values, key_of(f->a->v, s, at, first), n, s);
+    load_rows(f, m, at, r, rows);
+    transpose_keys(m->keys, key_of(f->a->k, s, at, first), n, s.D);
+    for (int i = 0; i < rows; i += STRIP) {
+        int count = rows - i < STRIP ? rows - i : STRIP;
+        size_t to = (size_t)i * (size_t)s.padded;
+
+        if (sees_any(f, at, r + i, count, first))
+            strip_block(f, m, at, r + i, count, m->q + to, first, v, out + to, &state[i / STRIP]);
+    }
+}
+
+/* What the blocks gave rows r .. , in the order of the blocks. */
+static void merge_blocks(const fwd *f, place at, int r, int rows, int item)
+{
+    shape s = f->s;
+    float *sum = shared_part(f, item, 0);
+    strip *state = (strip *)(void *)(sum + (size_t)f->rows * (size_t)s.padded);
+
+    for (int block = 1; block < f->blocks; block++) {
+        const float *part = shared_part(f, item, block);
+        const strip *got = (const strip *)(const void *)(part + (size_t)f->rows * (size_t)s.padded);
+
+        for (int i = 0; i < rows; i += STRIP) {
+            int count = rows - i < STRIP ? rows - i : STRIP;
+            size_t to = (size_t)i * (size_t)s.padded;
+
+            if (sees_any(f, at, r + i, count, block * KEYS))
+                merge(s, count, &state[i / STRIP], sum + to, &got[i / STRIP], part + to);
+        }
+    }
+    for (int i = 0; i < rows; i++)
+        store_row(f, at, r + i, sum + (size_t)i * (size_t)s.padded, state[i / STRIP].max[i % STRIP],
+                  state[i / STRIP].sum[i % STRIP]);
+}
+
 static void padding_rows(const fwd *f, place at)
 {
     float *lse = f->a->lse.data;
@@ -198,29 +274,88 @@ static void padding_rows(const fwd *f, place at)
 }
 
 /* Items: key heads by tiles of rows, those with the most keys first. */
+typedef struct {
+    place at;
+    int r, rows;
+} tile;
+
+static tile tile_of(const fwd *f, int item)
+{
+    int places = f->s.B * f->s.K;
+    tile t = {.at = place_of(f->s, f->a->seq, item % places)};
+
+    t.r = (f->tiles - 1 - item / places) * f->rows;
+    t.rows = t.at.rows - t.r < f->rows ? t.at.rows - t.r : f->rows;
+    return t;
+}
+
+static void whole_items(fwd *f, const room *m, int items)
+{
+    int item;
+
+    while ((item = atomic_fetch_add(&f->next, 1)) < items) {
+        tile t = tile_of(f, item);
+
+        if (t.rows > 0) fwd_rows(f, m, t.at, t.r, t.rows);
+        if (t.r == 0) padding_rows(f, t.at);
+    }
+}
+
+/* y may lie where q was: rows are stored when all blocks are done. */
+static void split_items(fwd *f, const room *m, int items, int threads)
+{
+    int n;
+
+    while ((n = atomic_fetch_add(&f->next, 1)) < items * f->blocks) {
+        int item = n / f->blocks, block = n % f->blocks;
+        tile t = tile_of(f, item);
+
+        if (t.rows > 0) fwd_block(f, m, t.at, t.r, t.rows, block, shared_part(f, item, block));
+    }
+    if (threads > 1) ms_pool_barrier(f->q->device->pool);
+    while ((n = atomic_fetch_add(&f->next_merge, 1)) < items) {
+        tile t = tile_of(f, n);
+
+        if (t.rows > 0) merge_blocks(f, t.at, t.r, t.rows, n);
+        if (t.r == 0) padding_rows(f, t.at);
+    }
+}
+
 static void fwd_region(void *arg, int thread, int threads)
 {
     fwd *f = arg;
-    int places = f->s.B * f->s.K, item;
+    int items = f->s.B * f->s.K * f->tiles;
     room m = room_of(f, thread);
 
-    (void)threads;
-    while ((item = atomic_fetch_add(&f->next, 1)) < places * f->tiles) {
-        place at = place_of(f->s, f->a->seq, item % places);
-        int tile = f->tiles - 1 - item / places, r = tile * f->rows;
+    if (f->blocks)
+        split_items(f, &m, items, threads);
+    else
+        whole_items(f, &m, items);
+}
 
-        if (r < at.rows) fwd_rows(f, &m, at, r, at.rows - r < f->rows ? at.rows - r : f->rows);
-        if (tile == 0) padding_rows(f, at);
+/* Large tiles where there are many; where tiles are few too, blocks of keys are shared out. */
+static void share_out(fwd *f, int threads)
+{
+    int rows = f->s.T * f->s.group, heads = f->s.B * f->s.K, seen = 0;
+
+    f->rows = ROWS;
+    if (heads * ((rows + ROWS - 1) / ROWS) < 4 * threads) f->rows = ROWS_FEW;
+    if (f->rows > rows) f->rows = rows;
+    f->tiles = (rows + f->rows - 1) / f->rows;
+    if (threads == 1 || heads * f->tiles >= 4 * threads) return;
+    for (int b = 0; b < f->s.B; b++) {
+        ms_seq q = cpu_seq(f->a->seq, b);
+
+        if (q.start + q.length > seen) seen = q.start + q.length;
     }
+    f->blocks = (seen + KEYS - 1) / KEYS;
+    if (f->blocks < 2 || !fits_shared(f, heads * f->tiles, threads)) f->blocks = 0;
 }
 
 void CPU(attention_fwd)(ms_queue *q, const ms_attention_fwd_args *a)
 {
     fwd f = {.a = a, .q = q, .s = shape_of(a->q, a->k), .drop = cpu_drop_of(q, a->drop)};
-    int rows = f.s.T * f.s.group, threads = ms_pool_threads(q->device->pool);
 
-    f.rows = ROWS;
-    if (f.s.B * f.s.K * ((rows + ROWS - 1) / ROWS) < 4 * threads) f.rows = ROWS_FEW;
-    f.tiles = (rows + f.rows - 1) / f.rows;
+    share_out(&f, ms_pool_threads(q->device->pool));
     cpu_run(q, work_of(f.s, a->seq), fwd_region, &f);
 }
