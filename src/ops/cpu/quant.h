@@ -74,8 +74,7 @@ static void q6_k_levels(w_levels *to, const uint8_t *b, int g)
     to->scale[0] = (int8_t)b[192 + 2 * g];
     to->scale[1] = (int8_t)b[193 + 2 * g];
     for (int l = 0; l < 32; l++)
-        to->q[l] =
-            (int8_t)(((low[l] >> low_shift & 15) | (high[l] >> high_shift & 3) << 4) - 32);
+        to->q[l] = (int8_t)(((low[l] >> low_shift & 15) | (high[l] >> high_shift & 3) << 4) - 32);
 }
 
 /* Block i of 32 of a row. */

@@ -31,9 +31,8 @@ static void round_rows(const product *p, x_block *to, int first, int rows, int t
     size_t lo, hi;
 
     ms_share((size_t)rows, 1, thread, threads, &lo, &hi);
-    for (size_t n = lo; n < hi; n++)
-        CPU(stored_round)
-        (to + n * (size_t)(I / X_BLOCK), cpu_row(p->a->x, first + (int)n), I, p->a->w.dtype);
+    for (size_t n = lo; n < hi; n++) CPU(stored_round)
+    (to + n * (size_t)(I / X_BLOCK), cpu_row(p->a->x, first + (int)n), I, p->a->w.dtype);
 }
 
 static void add_bias(const ms_linear_stored_args *a, const stored_part *part)
@@ -70,8 +69,7 @@ static void region(void *arg, int thread, int threads)
         part.x_rows = N - n < p->step ? N - n : p->step;
         part.x = x;
         if (shared && n > 0) ms_pool_barrier(p->q->device->pool);
-        if (p->rounds)
-            round_rows(p, x, n, part.x_rows, shared ? thread : 0, shared ? threads : 1);
+        if (p->rounds) round_rows(p, x, n, part.x_rows, shared ? thread : 0, shared ? threads : 1);
         if (shared) ms_pool_barrier(p->q->device->pool);
         if (part.w_rows == 0) continue;
         (p->rounds ? CPU(stored_int8) : CPU(stored_float))(&part);

@@ -9,8 +9,8 @@ enum { X_BLOCK = 32 }; /* elements of x that share a scale */
 /* A block of x as linear_stored's contract rounds it. */
 typedef struct {
     int8_t q[X_BLOCK];
-    float d;         /* x is about d q */
-    float sum;       /* d times the sum of q: what a minimum is multiplied by */
+    float d;          /* x is about d q */
+    float sum;        /* d times the sum of q: what a minimum is multiplied by */
     int32_t start[2]; /* less the sum of q times the unsigned level of w that means zero: what a sum
                          of products starts from; of types with scales for halves one each */
 } x_block;

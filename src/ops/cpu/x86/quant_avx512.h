@@ -23,10 +23,10 @@ enum { Q8_0_ZERO = 0 };
 
 enum {
     LANES = 16,
-    PAIRS = 8,      /* vectors of levels of 16 rows */
-    DIRECT = 2,     /* rows of x that are not worth packing */
-    GROUPS = 2,     /* of 16 rows of w in a packed tile */
-    TILE_ROWS = 6,  /* of x in a packed tile */
+    PAIRS = 8,       /* vectors of levels of 16 rows */
+    DIRECT = 2,      /* rows of x that are not worth packing */
+    GROUPS = 2,      /* of 16 rows of w in a packed tile */
+    TILE_ROWS = 6,   /* of x in a packed tile */
     TILE_BLOCKS = 24 /* of a packed tile: it stays in the L1 cache */
 };
 
@@ -39,8 +39,8 @@ INLINE __m512i dot4(__m512i acc, __m512i u, __m512i s)
     __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(u), "v"(s));
     return acc;
 #else
-    return _mm512_add_epi32(
-        acc, _mm512_madd_epi16(_mm512_maddubs_epi16(u, s), _mm512_set1_epi16(1)));
+    return _mm512_add_epi32(acc,
+                            _mm512_madd_epi16(_mm512_maddubs_epi16(u, s), _mm512_set1_epi16(1)));
 #endif
 }
 
@@ -128,8 +128,7 @@ INLINE __m512i levels_of(const ms_dtype dtype, const uint8_t *a, const uint8_t *
     __m512i v;
 
     switch (dtype) {
-    case MS_Q8_0:
-        v = bytes_of(a + 2, b + 2);
+    case MS_Q8_0: v = bytes_of(a + 2, b + 2);
 #ifdef __AVX512VNNI__
         v = _mm512_xor_si512(v, _mm512_set1_epi8((char)0x80));
 #endif
@@ -140,8 +139,8 @@ INLINE __m512i levels_of(const ms_dtype dtype, const uint8_t *a, const uint8_t *
     case MS_Q5_1: return fifth_bits_of(nibbles_of(a + 8, b + 8), a + 4, b + 4);
     case MS_Q4_K: return bits_of(bytes_of(a + 16 + q, b + 16 + q), 4 * (g % 2), 15);
     case MS_Q5_K: {
-        __mmask64 fifth = _mm512_test_epi8_mask(bytes_of(a + 16, b + 16),
-                                                _mm512_set1_epi8((char)(1 << g)));
+        __mmask64 fifth =
+            _mm512_test_epi8_mask(bytes_of(a + 16, b + 16), _mm512_set1_epi8((char)(1 << g)));
 
         v = bits_of(bytes_of(a + 48 + q, b + 48 + q), 4 * (g % 2), 15);
         return _mm512_mask_add_epi8(v, fifth, v, _mm512_set1_epi8(16));
@@ -163,17 +162,22 @@ typedef struct {
     const uint8_t *row[LANES];
 } w_rows;
 
-/* The half at a byte of each row's block. */
+/* The half at a byte of each row's block.  By hand: gcc loads two bytes by way of a mask register. */
+INLINE __m128i insert_half(__m128i v, const uint8_t *p, const int lane)
+{
+    __asm__("vpinsrw %2, %1, %0, %0" : "+x"(v) : "m"(*(const uint8_t(*)[2])p), "i"(lane));
+    return v;
+}
+
 INLINE __m512 halves_at(const w_rows *w, size_t at)
 {
-    uint16_t h[LANES];
+    __m128i a = _mm_setzero_si128(), b = a;
 
-    for (int i = 0; i < LANES; i++) memcpy(&h[i], w->row[i] + at, 2);
-    return _mm512_cvtph_ps(
-        _mm256_setr_epi16((short)h[0], (short)h[1], (short)h[2], (short)h[3], (short)h[4],
-                          (short)h[5], (short)h[6], (short)h[7], (short)h[8], (short)h[9],
-                          (short)h[10], (short)h[11], (short)h[12], (short)h[13], (short)h[14],
-                          (short)h[15]));
+#define TWO(lane)                                                                                  \
+    a = insert_half(a, w->row[lane] + at, lane), b = insert_half(b, w->row[8 + lane] + at, lane)
+    TWO(0), TWO(1), TWO(2), TWO(3), TWO(4), TWO(5), TWO(6), TWO(7);
+#undef TWO
+    return _mm512_cvtph_ps(_mm256_setr_m128i(a, b));
 }
 
 /* 16 bytes of 16 rows, transposed. */
@@ -345,8 +349,7 @@ INLINE __m512 direct_block(const ms_dtype dtype, __m512 y, const x_block *x,
     __m512i dot[PAIRS], half[2];
     __m512 dx = _mm512_set1_ps(x->d);
 
-    for (int j = 0; j < PAIRS; j++)
-        dot[j] = dot_levels(dtype, _mm512_setzero_si512(), level[j], q);
+    for (int j = 0; j < PAIRS; j++) dot[j] = dot_levels(dtype, _mm512_setzero_si512(), level[j], q);
     fold(dot, half);
     half[0] = _mm512_add_epi32(half[0], _mm512_set1_epi32(x->start[0]));
     if (dtype == MS_Q6_K) {
@@ -357,8 +360,12 @@ INLINE __m512 direct_block(const ms_dtype dtype, __m512 y, const x_block *x,
     return has_min(dtype) ? _mm512_fnmadd_ps(s->min[g], _mm512_set1_ps(x->sum), y) : y;
 }
 
-/* y = m rows of x by 16 rows of w.  What the next 16 rows will read is fetched meanwhile: side by
- * side these are too short streams for the hardware to see. */
+/* How far ahead memory is fetched to the L2 cache; measured on a Zen 4, where fetching to L1 alone
+ * reaches half the rate. */
+enum { FAR_BYTES = 16 << 10 };
+
+/* y = m rows of x by 16 rows of w.  What the next rows will read is fetched meanwhile: side by side
+ * these are too short streams for the hardware to see. */
 INLINE void direct_rows(const ms_dtype dtype, __m512 y[DIRECT], const int m, const x_block *x,
                         int blocks, const w_rows *w)
 {
@@ -371,8 +378,10 @@ INLINE void direct_rows(const ms_dtype dtype, __m512 y[DIRECT], const int m, con
         size_t at = (size_t)(b / groups) * bytes;
         w_scales s;
 
-        for (size_t k = 0; k < LANES * bytes; k += 64)
+        for (size_t k = 0; k < LANES * bytes; k += 64) {
             _mm_prefetch(ahead + LANES * at + k, _MM_HINT_T0);
+            _mm_prefetch(ahead + LANES * at + k + FAR_BYTES, _MM_HINT_T1);
+        }
         scales_of(dtype, &s, w, at);
         for (int g = 0; g < groups; g++) {
             __m512i level[PAIRS];
