@@ -10,8 +10,19 @@
 #include <float.h>
 #include <math.h>
 
-#if defined(__AVX512BW__)
+#define INLINE static inline __attribute__((always_inline))
+
+/* VF rows of w; a row that does not exist is the last one again. */
+typedef struct {
+    const uint8_t *row[VF];
+} w_rows;
+
+#if defined(MS_CPU_SCALAR)
+#include "ops/cpu/quant.h"
+#elif defined(__AVX512BW__)
 #include "ops/cpu/x86/quant_avx512.h"
+#elif defined(__AVX2__)
+#include "ops/cpu/x86/quant_avx2.h"
 #else
 #include "ops/cpu/quant.h"
 #endif
