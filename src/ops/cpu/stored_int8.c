@@ -23,6 +23,8 @@ typedef struct {
 #include "ops/cpu/x86/quant_avx512.h"
 #elif defined(__AVX2__)
 #include "ops/cpu/x86/quant_avx2.h"
+#elif defined(__aarch64__)
+#include "ops/cpu/arm/quant_neon.h"
 #else
 #include "ops/cpu/quant.h"
 #endif
