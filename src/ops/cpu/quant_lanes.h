@@ -63,7 +63,7 @@ typedef struct {
     vf add[8];  /* to each element */
 } w_scales;
 
-/* The eight scales and minima of 6 bits of each row, as six_bits of quant_rows.h, four at a time. */
+/* The eight scales and minima of 6 bits of each row, as six_bits of quant_rows.h, by fours. */
 static void six_bit_scales(w_scales *s, const w_rows *w, size_t at)
 {
     uint8_t byte[VF][16], lane[16][VF];

@@ -192,7 +192,7 @@ INLINE vf times_bytes(vf d, const uint8_t b[VF])
 
 /* -- products -------------------------------------------------------------------------------- */
 
-/* half[0] of lane i: the products of the first 16 levels of row i with q, half[1]: of the others. */
+/* half[0] of lane i: the products of the first 16 levels of row i with q, half[1]: of the rest. */
 INLINE void fold_dots(const ms_dtype dtype, vi half[2], const levels level[LEVELS], const int8_t *q)
 {
     __m256i x = load32(q), v[LEVELS], a[4], b[2];

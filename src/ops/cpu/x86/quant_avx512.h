@@ -148,7 +148,7 @@ INLINE __m512i levels_of(const ms_dtype dtype, const uint8_t *a, const uint8_t *
 
 /* -- scales of w ----------------------------------------------------------------------------- */
 
-/* The half at a byte of each row's block.  By hand: gcc loads two bytes by way of a mask register. */
+/* A half into a lane.  By hand: gcc loads two bytes by way of a mask register. */
 INLINE __m128i insert_half(__m128i v, const uint8_t *p, const int lane)
 {
     __asm__("vpinsrw %2, %1, %0, %0" : "+x"(v) : "m"(*(const uint8_t(*)[2])p), "i"(lane));
@@ -206,7 +206,7 @@ INLINE void read_levels(const ms_dtype dtype, levels level[LEVELS], const w_rows
         level[j] = levels_of(dtype, w->row[low_row(j)] + at, w->row[low_row(j) + 4] + at, g);
 }
 
-/* half[0] of lane i: the products of the first 16 levels of row i with q, half[1]: of the others. */
+/* half[0] of lane i: the products of the first 16 levels of row i with q, half[1]: of the rest. */
 INLINE void fold_dots(const ms_dtype dtype, vi half[2], const levels level[LEVELS], const int8_t *q)
 {
     __m512i x = _mm512_broadcast_i64x4(_mm256_loadu_si256((const __m256i *)(const void *)q));
