@@ -3,7 +3,7 @@
  *
  *   Q8_0_ZERO, GROUPS, TILE_ROWS     the level of q8_0 that means zero; the shape of a packed tile
  *   levels, LEVELS                   a vector of levels; how many hold 32 of each row
- *   read_levels, fold_dots, pack_levels, dot_four, halves_at, times_bytes, transpose_bytes, fused
+ *   read_levels, fold_dots, pack_levels, dot_four, halves_at, words_at, low_halves, fused
  *
  * Few rows of x (direct): products of a row's levels are folded into its lane.  Many (packed):
  * levels are transposed in fours, so that a lane holds a row from the start, and kept in the L1
@@ -63,37 +63,46 @@ typedef struct {
     vf add[8];  /* to each element */
 } w_scales;
 
-/* The eight scales and minima of 6 bits of each row, as six_bits of quant_rows.h, by fours. */
-static void six_bit_scales(w_scales *s, const w_rows *w, size_t at)
+/* Some bits of each lane, from a bit on. */
+INLINE vi field(vi v, int from, int bits)
 {
-    uint8_t byte[VF][16], lane[16][VF];
-    vf d = halves_at(w, at), dmin = halves_at(w, at + 2);
+    return v >> from & ((1 << bits) - 1);
+}
 
-    for (int i = 0; i < VF; i++) {
-        uint32_t in[3], out[4];
+/* Times a scale; exact: 11 bits of a half, 8 of a scale. */
+INLINE vf times(vf d, vi scale)
+{
+    return d * __builtin_convertvector(scale, vf);
+}
 
-        memcpy(in, w->row[i] + at + 4, sizeof in);
-        out[0] = in[0] & 0x3f3f3f3f;
-        out[1] = (in[2] & 0x0f0f0f0f) | (in[0] >> 6 & 0x03030303) << 4;
-        out[2] = in[1] & 0x3f3f3f3f;
-        out[3] = (in[2] >> 4 & 0x0f0f0f0f) | (in[1] >> 6 & 0x03030303) << 4;
-        memcpy(byte[i], out, sizeof out);
-    }
-    transpose_bytes(lane, byte);
-    for (int g = 0; g < 8; g++) {
-        s->d[g][0] = times_bytes(d, lane[g]);
-        s->add[g] = -times_bytes(dmin, lane[8 + g]);
+/* The eight scales and minima of 6 bits of each row, as six_bits of quant_rows.h. */
+INLINE void six_bit_scales(w_scales *s, const w_rows *w, size_t at)
+{
+    vi word[4];
+    vf d, dmin;
+
+    words_at(word, w, at);
+    d = low_halves(word[0]);
+    dmin = -low_halves(word[0] >> 16);
+    for (int g = 0; g < 4; g++) {
+        vi scale = field(word[3], 8 * g, 4) | field(word[1], 8 * g + 6, 2) << 4;
+        vi min = field(word[3], 8 * g + 4, 4) | field(word[2], 8 * g + 6, 2) << 4;
+
+        s->d[g][0] = times(d, field(word[1], 8 * g, 6));
+        s->add[g] = times(dmin, field(word[2], 8 * g, 6));
+        s->d[g + 4][0] = times(d, scale);
+        s->add[g + 4] = times(dmin, min);
     }
 }
 
-static void eight_bit_scales(w_scales *s, const w_rows *w, size_t at)
+INLINE void eight_bit_scales(w_scales *s, const w_rows *w, size_t at)
 {
-    uint8_t byte[VF][16], lane[16][VF];
     vf d = halves_at(w, at + 208);
+    vi word[4];
 
-    for (int i = 0; i < VF; i++) memcpy(byte[i], w->row[i] + at + 192, 16);
-    transpose_bytes(lane, byte);
-    for (int g = 0; g < 16; g++) s->d[g / 2][g % 2] = times_bytes(d, lane[g]);
+    words_at(word, w, at + 192);
+    for (int g = 0; g < 16; g++)
+        s->d[g / 2][g % 2] = times(d, word[g / 4] << (24 - 8 * (g % 4)) >> 24);
 }
 
 INLINE void scales_of(const ms_dtype dtype, w_scales *s, const w_rows *w, size_t at)
@@ -144,8 +153,8 @@ enum { FAR_BYTES = 16 << 10 };
 INLINE void direct_rows(const ms_dtype dtype, vf y[DIRECT], const int m, const x_block *x,
                         int blocks, const w_rows *w)
 {
-    const size_t bytes = block_bytes(dtype);
     const int groups = groups_of(dtype);
+    const size_t bytes = block_bytes(dtype), part = VF * bytes / (size_t)groups;
     const uint8_t *ahead = w->row[0] + VF * (size_t)(w->row[1] - w->row[0]);
 
     for (int i = 0; i < m; i++) y[i] = vf_all(0);
@@ -153,14 +162,15 @@ INLINE void direct_rows(const ms_dtype dtype, vf y[DIRECT], const int m, const x
         size_t at = (size_t)(b / groups) * bytes;
         w_scales s;
 
-        for (size_t k = 0; k < VF * bytes; k += 64) {
-            __builtin_prefetch(ahead + VF * at + k, 0, 3);
-            __builtin_prefetch(ahead + VF * at + k + FAR_BYTES, 0, 2);
-        }
         scales_of(dtype, &s, w, at);
         for (int g = 0; g < groups; g++) {
             levels level[LEVELS];
 
+            for (size_t k = 0; k < part; k += 64) {
+                __builtin_prefetch(ahead + k, 0, 3);
+                __builtin_prefetch(ahead + k + FAR_BYTES, 0, 2);
+            }
+            ahead += part;
             read_levels(dtype, level, w, at, g);
             for (int i = 0; i < m; i++)
                 y[i] = direct_block(dtype, y[i], x + i * blocks + b + g, level, &s, g);

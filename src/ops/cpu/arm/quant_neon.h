@@ -138,29 +138,36 @@ INLINE vf halves_at(const w_rows *w, size_t at)
     return (vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(h)));
 }
 
-/* 16 bytes of each row, transposed. */
-static void transpose_bytes(uint8_t to[16][VF], uint8_t from[VF][16])
+/* The half in the lower 16 bits of each lane. */
+INLINE vf low_halves(vi v)
 {
-    uint8x16_t a[VF], b[VF];
+    uint16x4_t low = vmovn_u32(vreinterpretq_u32_s32((int32x4_t)v));
 
-    for (int i = 0; i < VF; i++) a[i] = vld1q_u8(from[i]);
-    for (int step = 0; step < 2; step++) { /* a perfect shuffle of all 64 bytes each */
-        for (int i = 0; i < VF / 2; i++) {
-            b[2 * i] = vzip1q_u8(a[i], a[i + VF / 2]);
-            b[2 * i + 1] = vzip2q_u8(a[i], a[i + VF / 2]);
-        }
-        memcpy(a, b, sizeof a);
-    }
-    memcpy(to, a, sizeof a);
+    return (vf)vcvt_f32_f16(vreinterpret_f16_u16(low));
 }
 
-/* Times signed bytes; exact: 11 bits of a half, 8 of a scale. */
-INLINE vf times_bytes(vf d, const uint8_t b[VF])
+/* Words of four rows, transposed. */
+INLINE void transpose(int32x4_t to[4], const int32x4_t r[4])
 {
-    vi v;
+    int64x2_t a = vreinterpretq_s64_s32(vtrn1q_s32(r[0], r[1]));
+    int64x2_t b = vreinterpretq_s64_s32(vtrn2q_s32(r[0], r[1]));
+    int64x2_t c = vreinterpretq_s64_s32(vtrn1q_s32(r[2], r[3]));
+    int64x2_t d = vreinterpretq_s64_s32(vtrn2q_s32(r[2], r[3]));
 
-    for (int i = 0; i < VF; i++) v[i] = (int8_t)b[i];
-    return d * __builtin_convertvector(v, vf);
+    to[0] = vreinterpretq_s32_s64(vtrn1q_s64(a, c));
+    to[1] = vreinterpretq_s32_s64(vtrn1q_s64(b, d));
+    to[2] = vreinterpretq_s32_s64(vtrn2q_s64(a, c));
+    to[3] = vreinterpretq_s32_s64(vtrn2q_s64(b, d));
+}
+
+/* Four words at a byte of each row's block, word k of all rows in to[k]. */
+INLINE void words_at(vi to[4], const w_rows *w, size_t at)
+{
+    int32x4_t r[4], word[4];
+
+    for (int i = 0; i < VF; i++) r[i] = vreinterpretq_s32_u8(vld1q_u8(w->row[i] + at));
+    transpose(word, r);
+    for (int k = 0; k < 4; k++) to[k] = (vi)word[k];
 }
 
 /* -- products -------------------------------------------------------------------------------- */
@@ -202,16 +209,10 @@ INLINE void fold_dots(const ms_dtype dtype, vi half[2], const levels level[LEVEL
 INLINE void pack_levels(uint8_t to[8][4 * VF], const levels v[LEVELS])
 {
     for (int h = 0; h < 2; h++) {
-        int32x4_t r[VF];
+        int32x4_t r[VF], four[4];
 
         for (int i = 0; i < VF; i++) r[i] = vreinterpretq_s32_s8(v[2 * i + h]);
-        int64x2_t a = vreinterpretq_s64_s32(vtrn1q_s32(r[0], r[1]));
-        int64x2_t b = vreinterpretq_s64_s32(vtrn2q_s32(r[0], r[1]));
-        int64x2_t c = vreinterpretq_s64_s32(vtrn1q_s32(r[2], r[3]));
-        int64x2_t d = vreinterpretq_s64_s32(vtrn2q_s32(r[2], r[3]));
-        int64x2_t four[4] = {vtrn1q_s64(a, c), vtrn1q_s64(b, d), vtrn2q_s64(a, c),
-                             vtrn2q_s64(b, d)};
-
+        transpose(four, r);
         memcpy(to[4 * h], four, sizeof four);
     }
 }

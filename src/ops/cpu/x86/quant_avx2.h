@@ -166,28 +166,32 @@ INLINE vf halves_at(const w_rows *w, size_t at)
                                               (short)h[4], (short)h[5], (short)h[6], (short)h[7]));
 }
 
-/* 16 bytes of each row, transposed. */
-static void transpose_bytes(uint8_t to[16][VF], uint8_t from[VF][16])
+/* The half in the lower 16 bits of each lane. */
+INLINE vf low_halves(vi v)
 {
-    __m128i a[VF], b[VF];
+    __m256i low = _mm256_and_si256((__m256i)v, _mm256_set1_epi32(0xffff));
+    __m256i both = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0x08);
 
-    for (int i = 0; i < VF; i++) a[i] = _mm_loadu_si128((const __m128i *)(const void *)from[i]);
-    for (int step = 0; step < 3; step++) { /* a perfect shuffle of all 128 bytes each */
-        for (int i = 0; i < VF / 2; i++) {
-            b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + VF / 2]);
-            b[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + VF / 2]);
-        }
-        memcpy(a, b, sizeof a);
-    }
-    memcpy(to, a, sizeof a);
+    return (vf)_mm256_cvtph_ps(_mm256_castsi256_si128(both));
 }
 
-/* Times signed bytes; exact: 11 bits of a half, 8 of a scale. */
-INLINE vf times_bytes(vf d, const uint8_t b[VF])
+/* Four words at a byte of each row's block, word k of all rows in to[k]. */
+INLINE void words_at(vi to[4], const w_rows *w, size_t at)
 {
-    __m128i v = _mm_loadl_epi64((const __m128i *)(const void *)b);
+    __m256i v[4], a[2], b[2];
 
-    return d * (vf)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(v));
+    for (int i = 0; i < 4; i++)
+        v[i] =
+            _mm256_set_m128i(_mm_loadu_si128((const __m128i *)(const void *)(w->row[i + 4] + at)),
+                             _mm_loadu_si128((const __m128i *)(const void *)(w->row[i] + at)));
+    for (int i = 0; i < 2; i++) {
+        a[i] = _mm256_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
+        b[i] = _mm256_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
+    }
+    to[0] = (vi)_mm256_unpacklo_epi64(a[0], a[1]);
+    to[1] = (vi)_mm256_unpackhi_epi64(a[0], a[1]);
+    to[2] = (vi)_mm256_unpacklo_epi64(b[0], b[1]);
+    to[3] = (vi)_mm256_unpackhi_epi64(b[0], b[1]);
 }
 
 /* -- products -------------------------------------------------------------------------------- */

@@ -166,28 +166,36 @@ INLINE vf halves_at(const w_rows *w, size_t at)
     return (vf)_mm512_cvtph_ps(_mm256_setr_m128i(a, b));
 }
 
-/* 16 bytes of each row, transposed. */
-static void transpose_bytes(uint8_t to[16][VF], uint8_t from[VF][16])
+/* The half in the lower 16 bits of each lane. */
+INLINE vf low_halves(vi v)
 {
-    __m128i a[VF], b[VF];
-
-    for (int i = 0; i < VF; i++) a[i] = _mm_loadu_si128((const __m128i *)(const void *)from[i]);
-    for (int step = 0; step < 4; step++) { /* a perfect shuffle of all 256 bytes each */
-        for (int i = 0; i < VF / 2; i++) {
-            b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + VF / 2]);
-            b[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + VF / 2]);
-        }
-        memcpy(a, b, sizeof a);
-    }
-    for (int i = 0; i < VF; i++) _mm_storeu_si128((__m128i *)(void *)to[i], a[i]);
+    return (vf)_mm512_cvtph_ps(_mm512_cvtepi32_epi16((__m512i)v));
 }
 
-/* Times signed bytes; exact: 11 bits of a half, 8 of a scale. */
-INLINE vf times_bytes(vf d, const uint8_t b[VF])
+INLINE __m128i load16(const void *p)
 {
-    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)b);
+    return _mm_loadu_si128(p);
+}
 
-    return d * (vf)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(v));
+/* Four words at a byte of each row's block, word k of all rows in to[k]. */
+INLINE void words_at(vi to[4], const w_rows *w, size_t at)
+{
+    __m512i v[4], a[2], b[2];
+
+    for (int i = 0; i < 4; i++) {
+        v[i] = _mm512_castsi128_si512(load16(w->row[i] + at));
+        v[i] = _mm512_inserti32x4(v[i], load16(w->row[i + 4] + at), 1);
+        v[i] = _mm512_inserti32x4(v[i], load16(w->row[i + 8] + at), 2);
+        v[i] = _mm512_inserti32x4(v[i], load16(w->row[i + 12] + at), 3);
+    }
+    for (int i = 0; i < 2; i++) {
+        a[i] = _mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]);
+        b[i] = _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]);
+    }
+    to[0] = (vi)_mm512_unpacklo_epi64(a[0], a[1]);
+    to[1] = (vi)_mm512_unpackhi_epi64(a[0], a[1]);
+    to[2] = (vi)_mm512_unpacklo_epi64(b[0], b[1]);
+    to[3] = (vi)_mm512_unpackhi_epi64(b[0], b[1]);
 }
 
 /* -- products -------------------------------------------------------------------------------- */
