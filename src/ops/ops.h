@@ -288,13 +288,25 @@ typedef struct {
  *
  * Weights that are used together may be of several types: each part goes to columns of its own.
  * For inference: there is no backward.
- * Numerics:  c = sum(I), with w taken as it is stored.
+ * With weights of most block types (ms_rounds_factor) x is rounded to int8 first.  Of each 32
+ * elements of a row, with `most` the largest |x|, d = most / 127 and q = x (127 / most) to the
+ * nearest, halves to even, each operation rounded to f32, so that every back end has the same
+ * integers; then d q stands for x, off by at most most / 254.  Where most < 2^-100 that is zeros;
+ * where it is no finite number it is NaN.
+ * Numerics:  c = sum(I), with w taken as it is stored and x as it is rounded; M of d q + m, a type
+ *            with a minimum, has both as terms.
  * Order:     fixed per element: the bits of a row do not depend on N or the number of threads. */
 #define MS_LINEAR_STORED_TENSORS(X) X(y, inout) X(x, in) X(w, in) X(b, in_opt)
 typedef struct {
     MS_LINEAR_STORED_TENSORS(MS_FIELD)
     int at;
 } ms_linear_stored_args;
+
+/* Whether linear_stored rounds x for weights of a type. */
+static inline bool ms_rounds_factor(ms_dtype w)
+{
+    return w >= MS_Q8_0 && w < MS_DTYPE_COUNT && w != MS_Q2_K && w != MS_Q3_K;
+}
 
 /* -- rope: split of qkv, norm of q and k, rotation, append to the cache ------------------------ */
 
