@@ -245,6 +245,9 @@ typedef struct {
  * Numerics:  c = sum(I); M of y is that of u through the slope of act, plus act's own.
  * Order:     fixed per element: the bits of a row do not depend on N or on the number of threads,
  *            so a prompt in a batch gives the same as alone.
+ * bf16:      on a queue that says so, x and w are rounded to the nearest bf16 (ties to even;
+ *            numbers below the least normal one to 0) before they are multiplied; all else, and
+ *            the bound against ref, which rounds too, stays.
  * Backward:  linear_bwd; docs/derivations/linear.md. */
 #define MS_LINEAR_FWD_TENSORS(X)                                                                   \
     X(y, out) X(u, out_opt) X(x, in) X(w, in) X(b, in_opt) X(work, work)
@@ -268,6 +271,7 @@ typedef struct {
  *
  * dx may alias u when act is element-wise.
  * Numerics:  dx: c = sum(O); dw, db: c = sum(N).
+ * bf16:      on a queue that says so, dy, w and x are rounded as in linear_fwd; db sums dy as it is.
  * Source:    docs/derivations/linear.md. */
 #define MS_LINEAR_BWD_TENSORS(X)                                                                   \
     X(dx, inout_opt)                                                                               \

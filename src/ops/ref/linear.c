@@ -1,20 +1,34 @@
 /* linear - matrix products by their definition, with bias and activation */
 #include "ops/ref/ref.h"
 
+#include "base/half.h"
+
+#include <float.h>
 #include <stdlib.h>
+
+/* A factor of a product as it is, or as products of bf16 take it. */
+static double taken(double x, bool bf16)
+{
+    float f = (float)x;
+
+    if (!bf16) return x;
+    return fabsf(f) < FLT_MIN ? 0 : (double)ms_float_from_bf16(ms_bf16_from_float(f));
+}
 
 /* A sum, and the sum of the sizes of its terms: the scale of its rounding error. */
 typedef struct {
     double value, scale;
 } sum;
 
-static sum dot(const double *x, const double *w, int n, double bias)
+static sum dot(const double *x, const double *w, int n, double bias, bool bf16)
 {
     sum s = {bias, fabs(bias)};
 
     for (int i = 0; i < n; i++) {
-        s.value += x[i] * w[i];
-        s.scale += fabs(x[i] * w[i]);
+        double term = taken(x[i], bf16) * taken(w[i], bf16);
+
+        s.value += term;
+        s.scale += fabs(term);
     }
     return s;
 }
@@ -51,10 +65,10 @@ void ms_ref_linear_fwd(ms_queue *q, const ms_linear_fwd_args *a)
         double *y = ms_ref_row(a->y, n), *u_out = ms_ref_row(a->u, n);
 
         for (int o = 0; o < Y; o++) {
-            sum u = dot(x, ms_ref_row(a->w, o), I, b ? b[o] : 0), up = {1, 0};
+            sum u = dot(x, ms_ref_row(a->w, o), I, b ? b[o] : 0, q->bf16), up = {1, 0};
 
             if (a->act == MS_ACT_SWIGLU) {
-                up = dot(x, ms_ref_row(a->w, Y + o), I, b ? b[Y + o] : 0);
+                up = dot(x, ms_ref_row(a->w, Y + o), I, b ? b[Y + o] : 0, q->bf16);
                 if (u_out) u_out[Y + o] = q->magnitude ? up.scale : up.value;
             }
             if (u_out) u_out[o] = q->magnitude ? u.scale : u.value;
@@ -83,7 +97,7 @@ static void input_gradient(const ms_queue *q, const ms_linear_bwd_args *a)
             for (int o = 0; o < O; o++) {
                 const double *w = ms_ref_reals(a->w) + (size_t)o * (size_t)I;
 
-                s += ms_ref_term(q, dy[o] * w[i]);
+                s += ms_ref_term(q, taken(dy[o], q->bf16) * taken(w[i], q->bf16));
             }
             if (a->act == MS_ACT_NONE) {
                 dx[i] = s + (a->accumulate ? ms_ref_term(q, dx[i]) : 0);
@@ -112,7 +126,8 @@ void ms_ref_linear_bwd(ms_queue *q, const ms_linear_bwd_args *a)
             double *dw = ms_ref_row(a->dw, o);
 
             if (db) db[o] += ms_ref_term(q, dy[o]);
-            for (int i = 0; dw && i < a->dw.dim[1]; i++) dw[i] += ms_ref_term(q, dy[o] * x[i]);
+            for (int i = 0; dw && i < a->dw.dim[1]; i++)
+                dw[i] += ms_ref_term(q, taken(dy[o], q->bf16) * taken(x[i], q->bf16));
         }
     }
     if (ms_present(a->dx)) input_gradient(q, a);
@@ -192,7 +207,7 @@ void ms_ref_linear_stored(ms_queue *q, const ms_linear_stored_args *a)
         minima(a->w, o, min);
         for (int n = 0; n < N; n++) {
             const double *xn = x + (size_t)n * (size_t)I;
-            sum y = dot(xn, w, I, b ? b[o] : 0);
+            sum y = dot(xn, w, I, b ? b[o] : 0, false);
 
             for (int i = 0; q->magnitude && i < I; i++)
                 y.scale += fabs(xn[i]) * (fabs(w[i] - min[i]) + fabs(min[i]) - fabs(w[i]));
