@@ -20,9 +20,10 @@ static int group_rows(size_t n, size_t last, int C)
 static inline __attribute__((always_inline)) void
 sum_rows(float *sum, const float *x, const float *mean, int C, int R, bool squared)
 {
-    vf part[GROUP][2] = {0};
+    vf part[GROUP][2];
     int i = 0;
 
+    for (int r = 0; r < R; r++) part[r][0] = part[r][1] = vf_all(0);
     for (; i + 2 * VF <= C; i += 2 * VF)
         for (int r = 0; r < R; r++)
             for (int k = 0; k < 2; k++) {
@@ -69,8 +70,9 @@ typedef struct {
 static inline __attribute__((always_inline)) void norm_rows(const norm *f, float *y, float *stat,
                                                             const float *x, int R)
 {
-    float mean[GROUP] = {0}, square[GROUP], rstd[GROUP];
+    float mean[GROUP], square[GROUP], rstd[GROUP];
 
+    for (int r = 0; r < R; r++) mean[r] = 0;
     if (!f->rms) sum_rows(mean, x, mean, f->C, R, false);
     for (int r = 0; r < R; r++) mean[r] /= (float)f->C;
     sum_rows(square, x, mean, f->C, R, true);
@@ -169,13 +171,14 @@ static inline __attribute__((always_inline)) void mean_rows(const ms_norm_bwd_ar
 {
     int C = a->x.dim[1];
     const float *dy = cpu_row(a->dy, n), *x = cpu_row(a->x, n), *w = a->w.data;
-    vf sum_g[GROUP] = {0}, sum_gx[GROUP] = {0};
+    vf sum_g[GROUP], sum_gx[GROUP];
 
     for (int r = 0; r < R; r++) {
         const float *stat = cpu_row(a->stat, n + r);
 
         to[r].mean = stat[0];
         to[r].rstd = stat[1];
+        sum_g[r] = sum_gx[r] = vf_all(0);
     }
     VF_ROW(
         i, m, C, vf gain = w ? vf_load_part(w + i, m) : vf_all(1); for (int r = 0; r < R; r++) {
