@@ -35,13 +35,26 @@ static float highest(const float *z, int V)
     return vf_highest(vf_max(most[0], most[1]));
 }
 
-/* Sum of exp(z - max); the terms go to e unless that is NULL.  e may be z. */
+/* exp of a vector of z - max, which goes to e unless that is NULL, too. */
+static inline vf exp_part(float *e, const float *z, float max, int m)
+{
+    vf x = vf_exp(vf_load_part_or(z, m, vf_all(-INFINITY)) - max);
+
+    if (e) vf_store_part(e, x, m);
+    return x;
+}
+
+/* Sum of exp(z - max); e may be z. */
 static float sum_exp(float *e, const float *z, float max, int V)
 {
     vf sum[2] = {{0}, {0}};
+    int i = 0;
 
-    VF_ROW(i, m, V, vf x = vf_exp(vf_load_part_or(z + i, m, vf_all(-INFINITY)) - max);
-           if (e) vf_store_part(e + i, x, m); sum[i / VF % 2] += x;);
+    for (; i + 2 * VF <= V; i += 2 * VF)
+        for (int k = 0; k < 2; k++)
+            sum[k] += exp_part(e ? e + i + k * VF : NULL, z + i + k * VF, max, VF);
+    for (; i < V; i += VF)
+        sum[0] += exp_part(e ? e + i : NULL, z + i, max, V - i < VF ? V - i : VF);
     return vf_sum(sum[0] + sum[1]);
 }
 

@@ -221,9 +221,9 @@ static inline vf vf_sums(const vf v[VF])
 
 /* -- functions ------------------------------------------------------------------------------- */
 
-/* No library call; errors as tests/ops/test_simd.c measures them, in units of the last place of the
- * float nearest to the result.  tanh and erf come in the forms that activations are made of, which
- * keep their precision where the result goes to 0: (1 + tanh x/2) / 2 and (1 + erf x/sqrt 2) / 2. */
+/* No library call; the bounds are those that tests/ops/test_simd.c checks in every build, in units
+ * of the last place of the result.  tanh and erf come in the forms that activations are made of,
+ * which stay precise where they go to 0: (1 + tanh x/2) / 2 and (1 + erf x/sqrt 2) / 2. */
 
 #if VF_BYTES < 64
 /* x * 2^n for whole n in [-254, 254], in two steps, so that results near both ends come out. */
@@ -238,7 +238,7 @@ static inline vf vf_scale2(vf x, vf n)
 }
 #endif
 
-/* exp to 1 ulp; 0 below -103.97, infinity above 88.73, NaN stays.
+/* exp to 1.25 ulp; 0 below -103.97, infinity above 88.73, NaN stays.
  * x = n ln 2 + r with |r| <= ln 2 / 2; exp r by a polynomial fitted there (1e-8 relative). */
 static inline vf vf_exp(vf x)
 {
@@ -259,13 +259,14 @@ static inline vf vf_exp(vf x)
     return vf_scale2(p, n);
 }
 
-/* 1 / (1 + exp -x), to 3 ulp; below -87.3 by the 2 ulp of exp's least normal numbers. */
+/* 1 / (1 + exp -x), to 3 ulp; results below the least normal float may be 0. */
 static inline vf vf_sigmoid(vf x)
 {
     return 1.0f / (1.0f + vf_exp(-x));
 }
 
-/* Phi(x), the normal distribution; *density gets exp(-x^2 / 2).
+/* Phi(x), the normal distribution, and *density = exp(-x^2 / 2), to 8 + x^2/2 ulp (x^2 is rounded);
+ * results below the least normal float may be 0.
  * With t = 1 / (1 + |x| / sqrt 8), Phi(-|x|) = t p(t) exp(-x^2 / 2), where p is a polynomial fitted
  * for t in [0.165, 1] (4e-8 relative); below, exp is 0. */
 static inline vf vf_normal(vf x, vf *density)
