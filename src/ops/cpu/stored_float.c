@@ -143,40 +143,40 @@ INLINE __m512bh pairs(const ms_dtype dtype, const char *w, int n)
 
 /* As dots, of x in bf16. */
 INLINE void dots_bf16(const ms_dtype dtype, vf *sum, const int stride, const uint16_t *x,
-                      const int m, const char *const w[TILE_N], int I, const int far)
+                      const int m, const char *const *w, const int n, int I, const int far)
 {
     const size_t bytes = element_bytes(dtype);
     __m512 acc[TILE_M][TILE_N];
 
     for (int i = 0; i < m; i++)
-        for (int j = 0; j < TILE_N; j++) acc[i][j] = _mm512_setzero_ps();
+        for (int j = 0; j < n; j++) acc[i][j] = _mm512_setzero_ps();
     for (int d = 0; d < I; d += 32) {
         __m512bh b[TILE_N];
 
-        for (int k = 0; far > 0 && k < (int)(TILE_N * 32 * bytes); k += 64)
-            __builtin_prefetch(w[0] + (size_t)d * TILE_N * bytes + far + k, 0, 2);
-        for (int j = 0; j < TILE_N; j++) b[j] = pairs(dtype, w[j] + (size_t)d * bytes, I - d);
+        for (int k = 0; far > 0 && k < n * 32 * (int)bytes; k += 64)
+            __builtin_prefetch(w[0] + (size_t)d * (size_t)n * bytes + far + k, 0, 2);
+        for (int j = 0; j < n; j++) b[j] = pairs(dtype, w[j] + (size_t)d * bytes, I - d);
         for (int i = 0; i < m; i++) {
             __m512bh a = pairs(MS_BF16, (const char *)(x + (size_t)i * (size_t)I + d), I - d);
 
-            for (int j = 0; j < TILE_N; j++) acc[i][j] = _mm512_dpbf16_ps(acc[i][j], a, b[j]);
+            for (int j = 0; j < n; j++) acc[i][j] = _mm512_dpbf16_ps(acc[i][j], a, b[j]);
         }
     }
     for (int i = 0; i < m; i++)
-        for (int j = 0; j < TILE_N; j++) sum[i * stride + j] = (vf)acc[i][j];
+        for (int j = 0; j < n; j++) sum[i * stride + j] = (vf)acc[i][j];
 }
 #endif
 
 /* -- tiles ----------------------------------------------------------------------------------- */
 
-/* sum[i * stride + j] = partial sums of row i of x by row j of w, m by TILE_N.  What follows these
- * rows of w by `far` bytes is fetched. */
+/* sum[i * stride + j] = partial sums of row i of x by row j of w, m by n.  What follows these rows of
+ * w by `far` bytes is fetched. */
 INLINE void dots(const ms_dtype dtype, const bool bf16, vf *sum, const int stride, const void *xs,
-                 const int m, const char *const w[TILE_N], int I, const int far)
+                 const int m, const char *const *w, const int n, int I, const int far)
 {
 #ifdef __AVX512BF16__
     if (bf16) {
-        dots_bf16(dtype, sum, stride, xs, m, w, I, far);
+        dots_bf16(dtype, sum, stride, xs, m, w, n, I, far);
         return;
     }
 #endif
@@ -187,31 +187,31 @@ INLINE void dots(const ms_dtype dtype, const bool bf16, vf *sum, const int strid
     int d = 0;
 
     for (int i = 0; i < m; i++)
-        for (int j = 0; j < TILE_N; j++) acc[i][j] = vf_all(0);
+        for (int j = 0; j < n; j++) acc[i][j] = vf_all(0);
     for (; d + VF <= I; d += VF) {
         vf b[TILE_N];
 
-        for (int k = 0; far > 0 && k < (int)(TILE_N * VF * bytes); k += 64)
-            __builtin_prefetch(w[0] + (size_t)d * TILE_N * bytes + far + k, 0, 2);
-        for (int j = 0; j < TILE_N; j++) b[j] = widen(dtype, w[j] + (size_t)d * bytes);
-        for (int j = 0; round && j < TILE_N; j++) b[j] = round_bf16(b[j]);
+        for (int k = 0; far > 0 && k < n * VF * (int)bytes; k += 64)
+            __builtin_prefetch(w[0] + (size_t)d * (size_t)n * bytes + far + k, 0, 2);
+        for (int j = 0; j < n; j++) b[j] = widen(dtype, w[j] + (size_t)d * bytes);
+        for (int j = 0; round && j < n; j++) b[j] = round_bf16(b[j]);
         for (int i = 0; i < m; i++) {
             vf a = vf_load(x + (size_t)i * (size_t)I + d);
 
-            for (int j = 0; j < TILE_N; j++) acc[i][j] += a * b[j];
+            for (int j = 0; j < n; j++) acc[i][j] += a * b[j];
         }
     }
     for (int i = 0; d < I && i < m; i++) {
         vf a = vf_load_part(x + (size_t)i * (size_t)I + d, I - d);
 
-        for (int j = 0; j < TILE_N; j++) {
+        for (int j = 0; j < n; j++) {
             vf b = widen_part(dtype, w[j] + (size_t)d * bytes, I - d);
 
             acc[i][j] += a * (round ? round_bf16(b) : b);
         }
     }
     for (int i = 0; i < m; i++)
-        for (int j = 0; j < TILE_N; j++) sum[i * stride + j] = acc[i][j];
+        for (int j = 0; j < n; j++) sum[i * stride + j] = acc[i][j];
 }
 
 /* Rows of w from `row` on; where there are no more, the last one again. */
@@ -227,22 +227,24 @@ INLINE const void *x_row(const stored_part *p, const bool bf16, int n)
                 : (const char *)cpu_row(p->a->x, p->x_first + n);
 }
 
-/* m rows of x by all rows of w, each read once: VF sums of a row of x are folded at once. */
+/* m rows of x by all rows of w, each read once: VF sums of a row of x are folded at once.  One row
+ * of x takes those of w one by one: a single stream is read fastest. */
 INLINE void few(const ms_dtype dtype, const bool bf16, const stored_part *p, const int m)
 {
     const ms_linear_stored_args *a = p->a;
     const size_t row_bytes = stored_row_bytes(a->w);
+    const int step = m == 1 ? 1 : TILE_N;
 
     for (int o = 0; o < p->w_rows; o += VF) {
         int n = p->w_rows - o < VF ? p->w_rows - o : VF;
         const char *row = (const char *)a->w.data + (size_t)(p->w_first + o) * row_bytes;
         vf sum[TILE_M * VF];
 
-        for (int j = 0; j < VF; j += TILE_N) {
+        for (int j = 0; j < VF; j += step) {
             const char *w[TILE_N];
 
             rows_from(w, row + (size_t)(j < n ? j : 0) * row_bytes, row_bytes, j < n ? n - j : 1);
-            dots(dtype, bf16, sum + j, VF, x_row(p, bf16, 0), m, w, a->x.dim[1], FAR_BYTES);
+            dots(dtype, bf16, sum + j, VF, x_row(p, bf16, 0), m, w, step, a->x.dim[1], FAR_BYTES);
         }
         for (int i = 0; i < m; i++)
             vf_store_part(cpu_row(a->y, p->x_first + i) + a->at + p->w_first + o,
@@ -275,7 +277,7 @@ INLINE void tile(const ms_dtype dtype, const bool bf16, float *y, size_t y_strid
 
     for (int i = m * TILE_N; i < SUMS; i++) sum[i] = vf_all(0);
     rows_from(row, w, row_bytes, n);
-    dots(dtype, bf16, sum, TILE_N, x, m, row, I, 0);
+    dots(dtype, bf16, sum, TILE_N, x, m, row, TILE_N, I, 0);
     for (int i = 0; i < SUMS; i += VF) vf_store(total + i, vf_sums(sum + i));
     for (int i = 0; i < m; i++)
         for (int j = 0; j < n; j++) y[(size_t)i * y_stride + (size_t)j] = total[i * TILE_N + j];
