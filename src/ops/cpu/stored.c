@@ -1,7 +1,8 @@
 /* stored - products with weights as files have them: who takes which rows
  *
- * Threads share the rows of w, so that each is read once.  Where the type of w or the queue asks for
- * it, x is rounded first: few rows by each thread for itself, many by all, in memory they share. */
+ * Threads share the rows of w, so that each is read once.  Where the type of w or the queue asks
+ * for it, x is rounded first: few rows by each thread for itself, many by all, in memory they
+ * share. */
 #include "ops/cpu/stored.h"
 
 #include "base/quant_rows.h"

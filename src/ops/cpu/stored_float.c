@@ -169,8 +169,8 @@ INLINE void dots_bf16(const ms_dtype dtype, vf *sum, const int stride, const uin
 
 /* -- tiles ----------------------------------------------------------------------------------- */
 
-/* sum[i * stride + j] = partial sums of row i of x by row j of w, m by n.  What follows these rows of
- * w by `far` bytes is fetched. */
+/* sum[i * stride + j] = partial sums of row i of x by row j of w, m by n.  What follows these rows
+ * of w by `far` bytes is fetched. */
 INLINE void dots(const ms_dtype dtype, const bool bf16, vf *sum, const int stride, const void *xs,
                  const int m, const char *const *w, const int n, int I, const int far)
 {
