@@ -271,7 +271,7 @@ typedef struct {
  *
  * dx may alias u when act is element-wise.
  * Numerics:  dx: c = sum(O); dw, db: c = sum(N).
- * bf16:      on a queue that says so, dy, w and x are rounded as in linear_fwd; db sums dy as it is.
+ * bf16:      on a queue that says so, dy, w and x are rounded as in linear_fwd; db sums dy itself.
  * Source:    docs/derivations/linear.md. */
 #define MS_LINEAR_BWD_TENSORS(X)                                                                   \
     X(dx, inout_opt)                                                                               \
@@ -296,8 +296,9 @@ typedef struct {
  * elements of a row, with `most` the largest |x|, d = most / 127 and q = x (127 / most) to the
  * nearest, halves to even, each operation rounded to f32, so that every back end has the same
  * integers; then d q stands for x, off by at most most / 254.  Where most < 2^-100 that is zeros;
- * where it is no finite number it is NaN.
- * Numerics:  c = sum(I), with w taken as it is stored and x as it is rounded; M of d q + m, a type
+ * where it is no finite number it is NaN.  With other weights both factors are rounded to bf16 when
+ * the queue asks for that.
+ * Numerics:  c = sum(I), with both factors taken as they are rounded; M of d q + m, a type
  *            with a minimum, has both as terms.
  * Order:     fixed per element: the bits of a row do not depend on N or the number of threads. */
 #define MS_LINEAR_STORED_TENSORS(X) X(y, inout) X(x, in) X(w, in) X(b, in_opt)

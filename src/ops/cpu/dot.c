@@ -2,7 +2,7 @@
  *
  * A tile of rows of x by rows of w keeps one vector of partial sums an element and folds them at
  * the end.  Every element is summed in the same order whatever the tile, so the bits of a row do
- * not depend on the others.  Nothing is packed: few rows of x read w once, at the speed of memory. */
+ * not depend on the others.  Nothing is packed: few rows of x read w once, as fast as memory is. */
 #include "ops/cpu/kernel.h"
 
 #include <stddef.h>

@@ -87,7 +87,7 @@ static void bwd_row(const bwd *f, int n, float *de, float *dpos)
 }
 
 /* A thread owns groups of ids and of positions and takes the rows in order: the sums do not depend
- * on the threads.  Single rows, or shares of columns, would be fetched by the neighbour's caches. */
+ * on the threads.  Of single rows, or shares of columns, the neighbour's cache would fetch too. */
 enum { OWNED = 16 };
 
 static void bwd_region(void *arg, int thread, int threads)

@@ -24,8 +24,8 @@ double CPU(ceiling)(ms_pool *pool, ms_ceiling kind);
 MS_OPS(CPU_SLOT)
 #undef CPU_SLOT
 
-/* A region of `work` bytes moved or multiplications done, of which a thread of today takes some 60 a
- * nanosecond: on the caller alone when calling the others costs more. */
+/* A region of `work` bytes moved or multiplications done, of which a thread of today takes some 60
+ * a nanosecond: on the caller alone when calling the others costs more. */
 static inline void cpu_run(ms_queue *q, size_t work, ms_region *body, void *arg)
 {
     enum { ALONE = 50000 }; /* a region costs 0.15 us and what moves between caches */

@@ -128,7 +128,7 @@ static void multiply(const stored_part *p)
 
             for (int i = 0; i < n; i++) read_levels(w + i, a->w.dtype, row, k + i);
             for (int r = 0; r < p->x_rows; r++) {
-                const x_block *x = p->x + (size_t)r * (size_t)blocks + k;
+                const x_block *x = (const x_block *)p->x + (size_t)r * (size_t)blocks + k;
                 float *to = cpu_row(a->y, p->x_first + r) + a->at + o, y = k > 0 ? *to : 0;
 
                 for (int i = 0; i < n; i++) y = add_dot(y, x + i, w + i);

@@ -342,7 +342,7 @@ INLINE void packed(const ms_dtype dtype, const stored_part *p)
     for (int o = p->w_first; o < last; o += GROUPS * VF)
         for (int k = 0; k < blocks; k += step) {
             tile t = {.w = w,
-                      .x = p->x + k,
+                      .x = (const x_block *)p->x + k,
                       .x_stride = (size_t)blocks,
                       .y_stride = (size_t)p->a->y.dim[1],
                       .y = cpu_row(p->a->y, p->x_first) + p->a->at + o,

@@ -1,4 +1,4 @@
-/* stored - between the files of linear_stored: rows of x rounded to int8, and who multiplies */
+/* stored - between the files of linear_stored: rounded rows of x, and who multiplies; private */
 #ifndef MS_OPS_CPU_STORED_H
 #define MS_OPS_CPU_STORED_H
 
@@ -15,17 +15,17 @@ typedef struct {
                          of products starts from; of types with scales for halves one each */
 } x_block;
 
-/* Columns [at, at + n) of y for `rows` rows of x and rows [first, first + n) of w. */
+/* Columns of y for some rows of x and some of w. */
 typedef struct {
     const ms_linear_stored_args *a;
     int x_first, x_rows; /* of a->x and a->y */
     int w_first, w_rows; /* of a->w */
-    const x_block *x;    /* (x_rows, I / 32) when the type rounds it */
+    const void *x;       /* these rows as they are rounded: (x_rows, I / 32) x_block, or bf16 */
     void *work;          /* STORED_WORK_BYTES of this thread */
     bool bf16;           /* factors are rounded to bf16 */
 } stored_part;
 
-enum { STORED_WORK_BYTES = 256 << 10 };
+enum { STORED_WORK_BYTES = 2 << 20 };
 
 static inline size_t stored_row_bytes(ms_tensor w)
 {
@@ -36,7 +36,10 @@ static inline size_t stored_row_bytes(ms_tensor w)
 void CPU(stored_round)(x_block *to, const float *x, int I, ms_dtype w);
 void CPU(stored_int8)(const stored_part *p);
 
-/* stored_float.c: likewise for the other types. */
+/* stored_float.c: likewise for the other types, whose x is rounded when bf16 is asked for: a row of
+ * so many bytes. */
+size_t CPU(stored_bf16_bytes)(int I);
+void CPU(stored_bf16)(void *to, const float *x, int I);
 void CPU(stored_float)(const stored_part *p);
 
 #endif

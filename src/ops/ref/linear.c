@@ -1,7 +1,6 @@
 /* linear - matrix products by their definition, with bias and activation */
-#include "ops/ref/ref.h"
-
 #include "base/half.h"
+#include "ops/ref/ref.h"
 
 #include <float.h>
 #include <stdlib.h>
@@ -177,14 +176,20 @@ static void minima(ms_tensor w, int n, double *out)
     }
 }
 
-/* Row n of x, rounded where the type of w asks for it. */
-static void factor(const ms_linear_stored_args *a, int n, double *to)
+static void round_bf16(double *x, int n)
+{
+    for (int i = 0; i < n; i++) x[i] = (double)ms_float_from_bf16(ms_bf16_from_float((float)x[i]));
+}
+
+/* Row n of x, rounded where the type of w or the queue asks for it. */
+static void factor(const ms_queue *q, const ms_linear_stored_args *a, int n, double *to)
 {
     const double *x = ms_ref_row(a->x, n);
     int I = a->x.dim[1];
 
     if (!ms_rounds_factor(a->w.dtype)) {
         memcpy(to, x, (size_t)I * sizeof *to);
+        if (q->bf16) round_bf16(to, I);
         return;
     }
     for (int i = 0; i < I; i += 32) round_block(x + i, to + i);
@@ -201,9 +206,10 @@ void ms_ref_linear_stored(ms_queue *q, const ms_linear_stored_args *a)
         ms_queue_fail(q, MS_MEMORY, "linear_stored: out of memory for %d rows of %d", N + 2, I);
         return;
     }
-    for (int n = 0; n < N; n++) factor(a, n, x + (size_t)n * (size_t)I);
+    for (int n = 0; n < N; n++) factor(q, a, n, x + (size_t)n * (size_t)I);
     for (int o = 0; o < a->w.dim[0]; o++) {
         ms_ref_stored(a->w, o, w);
+        if (q->bf16 && !ms_rounds_factor(a->w.dtype)) round_bf16(w, I);
         minima(a->w, o, min);
         for (int n = 0; n < N; n++) {
             const double *xn = x + (size_t)n * (size_t)I;
