@@ -356,13 +356,13 @@ typedef struct {
 
 /* cache_append - rows of this pass behind those of the cache, rounded to its type
  *
- *   k,v      inout  (B, K, S, D)  cached: rows start .. start+length-1 of each sequence are written,
- *                                 the others are left as they are
+ *   k,v      inout  (B, K, S, D)  cached: rows start .. start+length-1 of each sequence are
+ *                                 written, the others are left as they are
  *   k_new,v_new in  (B, K, T, D)  real: of each sequence rows 0 .. length-1
  *   seq      in     (B, 2)        i32; start + length <= S, length <= T
  *
- * Numerics:  exact: to f16 and bf16 the nearest number, ties to even, of the value as f32; to q8_0 as
- *            base/quant.h rounds, blocks along D; to real a copy. */
+ * Numerics:  exact: to f16 and bf16 the nearest number, ties to even, of the value as f32; to q8_0
+ *            as base/quant.h rounds, blocks along D; to real a copy. */
 #define MS_CACHE_APPEND_TENSORS(X) X(k, inout) X(v, inout) X(k_new, in) X(v_new, in) X(seq, in)
 typedef struct {
     MS_CACHE_APPEND_TENSORS(MS_FIELD)
@@ -383,8 +383,8 @@ enum { MS_MAX_HEAD_DIM = 1024 };
  *   drop: of the probabilities, row = (b*H + h)*T + t, column = key; not renormalised
  *   D <= MS_MAX_HEAD_DIM, so that a row of a head fits the stack
  *
- * Numerics:  k and v are taken as they are stored; c = sum(D + S); M = sum of p |v| (1 + condition of p), p's condition being the |terms|
- *            of its score and of the mean score.
+ * Numerics:  k and v are taken as they are stored; c = sum(D + S); M = sum of p |v| (1 + condition
+ *            of p), p's condition being the |terms| of its score and of the mean score.
  * Order:     fixed per row; the bits of a row do not depend on T, B or the threads (keys are taken
  *            in blocks aligned to key 0).
  * Backward:  attention_bwd; docs/derivations/attention.md.
