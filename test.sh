@@ -89,6 +89,9 @@ for file in tests/cli/*.sh; do
 done
 
 if [ "$quick" = 0 ]; then
+    headline "kernels for AArch64"
+    tools/install.sh aarch64 || echo "install.sh aarch64 failed"
+    script tools/aarch64.sh
     headline "test programs under AddressSanitizer and UBSan"
     step "build with sanitizers" make -j2 CC=gcc WERROR=1 ASAN=1 tests
     suite "sanitizers" make -s CC=gcc WERROR=1 ASAN=1 run-tests

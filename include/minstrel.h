@@ -65,6 +65,8 @@ typedef struct {
     int threads;          /* 0: all cores; default 0 */
     minstrel_log_fn *log; /* NULL: silent; default NULL */
     void *log_data;
+    const char *cache_type; /* in which sessions, generation, chats and evaluation of the model keep
+                               keys and values: "f32", "f16", "bf16" or "q8_0"; default "f32" */
 } minstrel_options;
 
 minstrel_options minstrel_default_options(void);

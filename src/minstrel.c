@@ -59,7 +59,8 @@ void ms_options_copy(void *defaults, const void *given, size_t size_bytes)
 
 minstrel_options minstrel_default_options(void)
 {
-    return (minstrel_options){.size = sizeof(minstrel_options), .backend = "auto"};
+    return (minstrel_options){
+        .size = sizeof(minstrel_options), .backend = "auto", .cache_type = "f32"};
 }
 
 ms_log ms_log_of(const minstrel_options *given)
@@ -270,11 +271,20 @@ static ms_status load_tokenizer(minstrel_model *m, const char *path, ms_error *e
     return MS_OK;
 }
 
+static ms_status set_cache(minstrel_model *m, const minstrel_options *given, ms_error *err)
+{
+    minstrel_options o = minstrel_default_options();
+
+    ms_options_copy(&o, given, sizeof o);
+    return ms_model_set_cache(m->model, o.cache_type ? o.cache_type : "f32", err);
+}
+
 static ms_status open_model(minstrel_model *m, const char *path, const minstrel_options *o,
                             ms_error *err)
 {
     MS_TRY(ms_open_device(&m->device, o, err));
     MS_TRY(ms_model_open(&m->model, m->device, path, err));
+    MS_TRY(set_cache(m, o, err));
     return load_tokenizer(m, path, err);
 }
 
@@ -287,6 +297,7 @@ static ms_status new_model(minstrel_model *m, const char *preset, const minstrel
     if (c.vocab == 0) c.vocab = 257;
     MS_TRY(ms_open_device(&m->device, o, err));
     MS_TRY(ms_model_new(&m->model, m->device, &c, err));
+    MS_TRY(set_cache(m, o, err));
     MS_TRY(ms_tokenizer_bytes(&m->tokenizer, err));
     return ms_model_init(m->model, MS_INIT_XAVIER, seed, err);
 }

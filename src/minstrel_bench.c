@@ -252,6 +252,8 @@ static void report(const bench *b, const kind *k, const double *time_s, ceilings
     double median = 0.5 * (time_s[(b->runs - 1) / 2] + time_s[b->runs / 2]);
     double tokens = (double)b->batch * (k->one_token ? 1 : b->tokens);
     char label[160];
+    const ms_model *m = b->m->model;
+    bool rounded = !k->train && m->cache != m->device->real;
     minstrel_bench_row row = {.name = k->what,
                               .label = label,
                               .median_s = median,
@@ -264,9 +266,10 @@ static void report(const bench *b, const kind *k, const double *time_s, ceilings
                               .read_share = share(bytes(b, k) / median, most.read_rate),
                               .flop_share = share(flops(b, k) / median, most.flop_rate)};
 
-    snprintf(label, sizeof label, "%s, %.2fM parameters, %d x %d tokens%s%s", c->arch,
+    snprintf(label, sizeof label, "%s, %.2fM parameters, %d x %d tokens%s%s%s%s", c->arch,
              (double)ms_config_parameters(c) * 1e-6, b->batch, b->tokens,
-             k->one_token ? " + 1" : "", b->bf16 ? ", bf16" : "");
+             k->one_token ? " + 1" : "", b->bf16 ? ", bf16" : "", rounded ? ", cache " : "",
+             rounded ? ms_dtype_name(m->cache) : "");
     fn(data, &row);
 }
 

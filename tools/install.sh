@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, with apt-get (Debian, Ubuntu) or Homebrew (macOS).
-# Usage: tools/install.sh build | test | demo     (test and demo include build)
+# Usage: tools/install.sh build | test | demo | aarch64     (test and demo include build)
+# aarch64: a cross compiler, qemu and cmocka for tools/aarch64.sh; on Debian for x86-64 alone.
 set -eu
 what=${1:-build}
 
@@ -40,6 +41,15 @@ install_debian() {
         install $packages >&2
 }
 
+install_cross() {
+    local root=""
+    [ "$(id -u)" = 0 ] || root=sudo
+    if ! dpkg --print-foreign-architectures | grep -qx arm64; then
+        $root dpkg --add-architecture arm64
+    fi
+    install_debian gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user libcmocka-dev:arm64
+}
+
 install_brew() {
     for package in "$@"; do
         brew list --versions "$package" >/dev/null 2>&1 || brew install "$package" >&2
@@ -51,12 +61,14 @@ if command -v apt-get >/dev/null; then
         build) install_debian $debian_build ;;
         test)  install_debian $debian_test ;;
         demo)  install_debian $debian_demo ;;
-        *)     echo "usage: tools/install.sh build | test | demo" >&2; exit 2 ;;
+        aarch64) [ "$(dpkg --print-architecture)" != amd64 ] || install_cross ;;
+        *)     echo "usage: tools/install.sh build | test | demo | aarch64" >&2; exit 2 ;;
     esac
 elif command -v brew >/dev/null; then
     case $what in
         build | demo) install_brew $brew_build ;;
         test)         install_brew $brew_test ;;
+        aarch64)      ;;
         *)            echo "usage: tools/install.sh build | test | demo" >&2; exit 2 ;;
     esac
 else

@@ -20,6 +20,7 @@ static const struct poptOption table[] = {
      "N"},
     {"dtype", 0, POPT_ARG_STRING, &dtype, 0, "of matrix products, f32 or bf16", "TYPE"},
     {"runs", 0, POPT_ARG_INT | POPT_ARGFLAG_SHOW_DEFAULT, &runs, 0, "runs that are timed", "N"},
+    CLI_CACHE,
     CLI_SHAPE,
     CLI_COMMON};
 

@@ -429,6 +429,7 @@ static const struct poptOption table[] = {
     {"min-p", 0, POPT_ARG_DOUBLE | SHOWN, &given.min_p, 0,
      "draw from those with at least this part of the likeliest one's probability", "X"},
     {"seed", 0, POPT_ARG_LONGLONG | SHOWN, &given.seed, 0, "of the draws", "N"},
+    CLI_CACHE,
     CLI_COMMON};
 
 static const char usage[] =

@@ -91,6 +91,7 @@ minstrel_options cli_options(void)
     minstrel_options o = minstrel_default_options();
 
     if (cli_shared.backend) o.backend = cli_shared.backend;
+    if (cli_shared.cache_type) o.cache_type = cli_shared.cache_type;
     o.threads = cli_shared.threads;
     o.log = cli_shared.quiet ? NULL : log_line;
     return o;

@@ -26,7 +26,7 @@ int cli_bench(int argc, const char **argv);
 
 /* Options that every command has: cli_common_table goes into its popt table by CLI_COMMON. */
 typedef struct {
-    char *backend, *cpu;
+    char *backend, *cpu, *cache_type;
     int threads;
     int quiet, json;
 } cli_common;
@@ -35,6 +35,13 @@ extern struct poptOption cli_common_table[];
 #define CLI_COMMON                                                                                 \
     {NULL, 0, POPT_ARG_INCLUDE_TABLE, cli_common_table, 0, "Everywhere:", NULL},                   \
         POPT_AUTOHELP POPT_TABLEEND
+
+/* The option of commands that keep keys and values. */
+#define CLI_CACHE                                                                                  \
+    {                                                                                              \
+        "cache-type", 0, POPT_ARG_STRING, &cli_shared.cache_type, 0,                               \
+            "of the keys and values that are kept: f32, f16, bf16 or q8_0 (default f32)", "TYPE"   \
+    }
 
 /* Options of a model's shape, with CLI_SHAPE likewise. */
 extern minstrel_shape cli_shape;

@@ -18,6 +18,7 @@ static struct poptOption table[] = {
      "count the second half of each window only, as llama.cpp's perplexity does (--context then "
      "defaults to 512)",
      NULL},
+    CLI_CACHE,
     CLI_COMMON};
 
 static const char usage[] =

@@ -246,6 +246,7 @@ static const struct poptOption table[] = {
     {"ignore-eos", 0, POPT_ARG_NONE, &given.ignore_eos, 0, "write on behind the end of the text",
      NULL},
     {"echo", 0, POPT_ARG_NONE, &given.echo, 0, "print the prompt in front of its text", NULL},
+    CLI_CACHE,
     CLI_COMMON};
 
 static const char usage[] =

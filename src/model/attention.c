@@ -11,11 +11,14 @@ void ms_attention_fwd(ms_pass *p, int l, ms_tensor y, ms_tensor x)
     ms_saved *a = &p->a[l];
     ms_queue *q = &p->q;
     ms_tensor qkv = c->qk_norm ? a->qkv : p->qkv;
+    ms_tensor k = p->rounded ? p->k_new : a->k, v = p->rounded ? p->v_new : a->v;
 
     weight_fwd(p, .y = qkv, .x = x, .w = w->wqkv, .b = w->bqkv, .stored = STORED(p, l, wqkv));
-    op(q, rope_fwd, .q = a->q, .k = a->k, .v = a->v, .stat = a->qk_stat, .qkv = qkv,
-       .qw = w->q_norm, .kw = w->k_norm, .rot = p->m->rot, .seq = p->seq, .eps = c->norm_eps,
-       .qk_norm = c->qk_norm);
+    op(q, rope_fwd, .q = a->q, .k = k, .v = v, .stat = a->qk_stat, .qkv = qkv, .qw = w->q_norm,
+       .kw = w->k_norm, .rot = p->m->rot, .seq = p->seq, .eps = c->norm_eps, .qk_norm = c->qk_norm,
+       .local = p->rounded);
+    if (p->rounded)
+        op(q, cache_append, .k = a->k, .v = a->v, .k_new = k, .v_new = v, .seq = p->seq);
     op(q, attention_fwd, .y = a->o, .lse = a->lse, .q = a->q, .k = a->k, .v = a->v, .seq = p->seq,
        .scale = 1 / sqrt(c->head_dim), .drop = ms_pass_drop(p, MS_DROP_ATTENTION, l));
     weight_fwd(p, .y = y, .x = MS_VIEW(a->o, a->o.dim[0], c->heads * c->head_dim), .w = w->wo,

@@ -235,25 +235,32 @@ ms_status ms_pass_logits_all(ms_pass *p, int rows, const int32_t *id, const ms_s
     return ms_pass_finish(p, err);
 }
 
+static size_t cached_row_bytes(ms_tensor t)
+{
+    return (size_t)(t.dim[3] / ms_dtype_block(t.dtype)) * ms_dtype_bytes(t.dtype);
+}
+
 /* Address of head h of a sequence in a cached tensor (B, K, S, D). */
 static char *cached_head(const ms_pass *p, ms_tensor t, int sequence, int h)
 {
     size_t rows = ((size_t)sequence * (size_t)t.dim[1] + (size_t)h) * (size_t)p->S;
 
-    return (char *)t.data + rows * (size_t)t.dim[3] * ms_dtype_bytes(t.dtype);
+    return (char *)t.data + rows * cached_row_bytes(t);
 }
 
 ms_status ms_pass_take_cache(ms_pass *p, int to, const ms_pass *source, int from, int keys,
                              ms_error *err)
 {
     const ms_config *c = &p->m->config;
-    size_t bytes = (size_t)keys * (size_t)c->head_dim * ms_dtype_bytes(p->m->device->real);
+    size_t bytes;
 
     if (p->o.train || source->o.train || p->m != source->m || from < 0 || from >= source->o.batch ||
-        to < 0 || to >= p->o.batch || keys < 0 || keys > source->S || keys > p->S)
+        to < 0 || to >= p->o.batch || keys < 0 || keys > source->S || keys > p->S ||
+        p->a[0].k.dtype != source->a[0].k.dtype)
         return ms_fail(err, MS_INPUT, "cache: cannot copy %d keys from sequence %d to %d", keys,
                        from, to);
     if (p == source && from == to) return MS_OK;
+    bytes = (size_t)keys * cached_row_bytes(p->a[0].k);
     for (int l = 0; l < c->layers; l++)
         for (int h = 0; h < c->kv_heads; h++) {
             ms_queue_copy(&p->q, cached_head(p, p->a[l].k, to, h),

@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* -- tables of positions ----------------------------------------------------------------------- */
 
@@ -72,6 +73,7 @@ static ms_status start(ms_model **out, ms_device *d, const ms_config *c, ms_erro
     if (!m) return ms_fail(err, MS_MEMORY, "out of memory for a model");
     m->config = *c;
     m->device = d;
+    m->cache = d->real;
     m->amplitude = 1;
     *out = m;
     if (c->positions != MS_POS_ROTARY) return MS_OK;
@@ -125,6 +127,27 @@ void ms_model_free(ms_model *m)
     free(m->frequency);
     if (m->close) m->close(m->file);
     free(m);
+}
+
+ms_status ms_model_set_cache(ms_model *m, const char *type, ms_error *err)
+{
+    static const ms_dtype known[] = {MS_F16, MS_BF16, MS_Q8_0};
+
+    m->cache = m->device->real;
+    if (!strcmp(type, "f32")) return MS_OK;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (!strcmp(type, ms_dtype_name(known[i]))) {
+            int D = m->config.head_dim, block = ms_dtype_block(known[i]);
+
+            if (D % block != 0)
+                return ms_fail(
+                    err, MS_INPUT,
+                    "cache type %s: heads of width %d are no multiple of its block of %d", type, D,
+                    block);
+            m->cache = known[i];
+            return MS_OK;
+        }
+    return ms_fail(err, MS_INPUT, "cache type: expected f32, f16, bf16 or q8_0, got %s", type);
 }
 
 /* -- initial values ---------------------------------------------------------------------------- */

@@ -33,6 +33,7 @@ typedef struct {
 
     double *frequency; /* (D/2) of rotary positions (rope.h) */
     double amplitude;
+    ms_dtype cache;     /* of the keys and values that passes keep (ms_model_set_cache) */
     ms_tensor rot;      /* (context, D/2, 2) cos and sin; with rotary positions */
     ms_tensor sinusoid; /* (context, C); with sinusoidal positions */
     void *tables;       /* block of the two */
@@ -47,6 +48,10 @@ ms_status ms_model_new_stored(ms_model **out, ms_device *d, const ms_config *c, 
 ms_status ms_model_tables(ms_model *m, ms_error *err);
 void ms_model_free(ms_model *m);
 
+/* The type in which passes made from now on keep keys and values: "f32" (as the device computes;
+ * what a new model has), "f16", "bf16", or "q8_0", which needs heads of whole blocks of 32. */
+ms_status ms_model_set_cache(ms_model *m, const char *type, ms_error *err);
+
 /* Normal: deviation 0.02, matrices in front of a residual add divided by sqrt(2 L) (GPT-2).
  * Xavier: uniform in +-sqrt(6 / (fan in + fan out)) (Glorot & Bengio 2010).
  * The same seed gives the same weights on every device. */
@@ -56,7 +61,7 @@ ms_status ms_model_init(ms_model *m, ms_init kind, uint64_t seed, ms_error *err)
 typedef struct {
     int batch;      /* B: sequences */
     int rows;       /* largest T of one pass */
-    int keys;       /* S: rows of the cache; 0: the same as rows */
+    int keys;       /* S: rows of the cache, of the model's type for it; 0: the same as rows */
     bool train;     /* gradients and saved activations */
     bool recompute; /* keep only the input of each layer, recompute the rest in backward */
     bool bf16;      /* products with weights round their factors to bf16 (ops/device.h) */

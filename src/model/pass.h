@@ -2,7 +2,7 @@
  *
  * Four blocks on the device, laid out by plan.c:
  *   gradients   the layout of the weights (params.h)                                 train
- *   cache       k and v of each layer: (B, K, S, D)                                  otherwise
+ *   cache       k and v of each layer: (B, K, S, D), of the model's type for it      otherwise
  *   saved       what the backward reads, one set a layer; one set in all when the pass does not
  *               train, or recomputes
  *   scratch     dead after the op that reads it */
@@ -48,6 +48,8 @@ typedef struct {
     X(qkv, !c->qk_norm, N, Q)                                                                      \
     X(top, true, N, c->width) /* final norm */                                                     \
     X(top_stat, true, N, 2)                                                                        \
+    X(k_new, p->rounded, p->o.batch, c->kv_heads, p->T, c->head_dim) /* to be rounded */           \
+    X(v_new, p->rounded, p->o.batch, c->kv_heads, p->T, c->head_dim)                               \
     X(last, !p->o.train, p->o.batch, c->width) /* last row of each sequence */                     \
     X(z, true, NH, c->vocab)                   /* logits, then their gradient */                   \
     X(loss, true, N)                                                                               \
@@ -81,6 +83,7 @@ struct ms_pass {
     char *stage; /* host copy of the step block, uploaded in one go */
 
     int T, S;      /* rows a sequence in this pass; rows of k and v */
+    bool rounded;  /* the cache is of another type than the device's real */
     bool dropping; /* dropout is on: in ms_pass_train only */
     ms_tensor *x;  /* (L + 1): stream between the blocks, (N, C) */
     ms_saved *a;   /* (L) */

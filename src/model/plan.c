@@ -53,13 +53,14 @@ static void place_saved(ms_pass *p, ms_block *block)
 static void place_cache(ms_pass *p, ms_block *block)
 {
     MS_PLAN_LETTERS
+    const ms_dtype cache = p->m->cache;
 
     if (p->o.train) return;
     for (int l = 0; l < c->layers; l++) {
-        p->a[l].k = MS_TAKE(a, "cache k", real, p->o.batch, c->kv_heads, p->S, c->head_dim);
-        p->a[l].v = MS_TAKE(a, "cache v", real, p->o.batch, c->kv_heads, p->S, c->head_dim);
+        p->a[l].k = MS_TAKE(a, "cache k", cache, p->o.batch, c->kv_heads, p->S, c->head_dim);
+        p->a[l].v = MS_TAKE(a, "cache v", cache, p->o.batch, c->kv_heads, p->S, c->head_dim);
     }
-    (void)N, (void)Q, (void)U;
+    (void)N, (void)Q, (void)U, (void)real;
 }
 
 /* Rows of logits at a time: about 4 MB, and at least one row a sequence for decoding. */
@@ -152,6 +153,7 @@ static ms_status make_blocks(ms_pass *p, ms_error *err)
     if (!p->a || !p->x) return ms_fail(err, MS_MEMORY, "out of memory for a pass");
     p->T = p->o.rows;
     p->S = p->o.train ? p->o.rows : p->o.keys;
+    p->rounded = !p->o.train && p->m->cache != d->real;
     if (p->o.train) MS_TRY(ms_params_block_new(&p->gradients, d, c, err));
     MS_TRY(make_block(p, &p->cache, place_cache, GUARD_FILL, err));
     MS_TRY(make_block(p, &p->saved, place_saved, GUARD_FILL, err));

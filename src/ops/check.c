@@ -2,7 +2,7 @@
  *
  * Shapes are written as in the contracts, one word per operand in the order of the op's list of
  * tensors (ORDER OPERANDS): "NC N2 iN" is (N, C), (N, 2) and (N) of i32, "qOI"
- * is (O, I) of a stored type.  A letter stands for the
+ * is (O, I) of a stored type, "cBKSD" (B, K, S, D) of a type of caches.  A letter stands for the
  * same number in all words of a call; "*" is any shape and type.  Relations between letters
  * (Y = O/2) are checked behind it, one line each. */
 #include "ops/ops.h"
@@ -108,10 +108,19 @@ static ms_status check_stored(const call *c, const char *name, ms_tensor t)
                 t.dim[t.rank - 1], ms_dtype_name(t.dtype), block);
 }
 
+/* What a cache of keys and values may hold. */
+static ms_status check_cached(const call *c, const char *name, ms_tensor t)
+{
+    if (t.dtype == c->device->real || t.dtype == MS_F16 || t.dtype == MS_BF16 || t.dtype == MS_Q8_0)
+        return MS_OK;
+    return fail(c, MS_INPUT, "%s: a cache cannot be of type %s", name, ms_dtype_name(t.dtype));
+}
+
 static ms_status check_operand(call *c, const ms_operand *o, const char *word)
 {
     ms_tensor t = operand(c, o);
-    bool any = word[0] == '*', integer = word[0] == 'i', stored = word[0] == 'q';
+    bool any = word[0] == '*', integer = word[0] == 'i', cached = word[0] == 'c';
+    bool stored = word[0] == 'q' || cached;
     ms_dtype dtype = integer ? MS_I32 : c->device->real;
     char expected[64], got[64];
 
@@ -123,6 +132,7 @@ static ms_status check_operand(call *c, const ms_operand *o, const char *word)
     if (any) return MS_OK;
     if (stored) {
         MS_TRY(check_stored(c, o->name, t));
+        if (cached) MS_TRY(check_cached(c, o->name, t));
         dtype = t.dtype;
     }
     if (t.dtype != dtype)
@@ -402,6 +412,9 @@ ms_status ms_check_rope_fwd(const ms_device *d, const ms_rope_fwd_args *a, ms_er
 
     MS_TRY(check_operands(&c, "NHD BKSD BKSD NJ NM D D PR2 iB2"));
     MS_TRY(check_rope(&c, ms_present(a->rot)));
+    if (a->local && dim(&c, 'S') < dim(&c, 'N') / dim(&c, 'B'))
+        return fail(&c, MS_SHAPE, "k: expected at least %d rows, got %d",
+                    dim(&c, 'N') / dim(&c, 'B'), dim(&c, 'S'));
     if (a->qk_norm) {
         MS_TRY(check_needed(&c, "stat", a->stat, "with qk_norm"));
         MS_TRY(check_positive(&c, "eps", a->eps));
@@ -442,11 +455,19 @@ static ms_status check_attention(const call *c, double scale, ms_drop drop)
     return check_drop(c, drop);
 }
 
+ms_status ms_check_cache_append(const ms_device *d, const ms_cache_append_args *a, ms_error *err)
+{
+    call c = call_of(d, MS_OP_cache_append, a, err);
+
+    MS_TRY(check_operands(&c, "cBKSD cBKSD BKTD BKTD iB2"));
+    return check_overlap(&c, "");
+}
+
 ms_status ms_check_attention_fwd(const ms_device *d, const ms_attention_fwd_args *a, ms_error *err)
 {
     call c = call_of(d, MS_OP_attention_fwd, a, err);
 
-    MS_TRY(check_operands(&c, "NHD NH NHD BKSD BKSD iB2"));
+    MS_TRY(check_operands(&c, "NHD NH NHD cBKSD cBKSD iB2"));
     MS_TRY(check_attention(&c, a->scale, a->drop));
     return check_overlap(&c, "y=q");
 }

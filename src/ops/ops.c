@@ -86,6 +86,9 @@ static const ms_operand rope_fwd_operands[] = {MS_ROPE_FWD_TENSORS(OPERAND)};
 #define ARGS ms_rope_bwd_args
 static const ms_operand rope_bwd_operands[] = {MS_ROPE_BWD_TENSORS(OPERAND)};
 #undef ARGS
+#define ARGS ms_cache_append_args
+static const ms_operand cache_append_operands[] = {MS_CACHE_APPEND_TENSORS(OPERAND)};
+#undef ARGS
 
 #define ARGS ms_attention_fwd_args
 static const ms_operand attention_fwd_operands[] = {MS_ATTENTION_FWD_TENSORS(OPERAND)};

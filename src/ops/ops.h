@@ -15,6 +15,7 @@
  * Types: "real" is f64 on ref and f32 on the others; all real operands of a call agree.
  * "stored" is the type of weights as files have them: any real type of tensor.h, block types
  * included (a row is a multiple of the block); arithmetic is in real.
+ * "cached" is the type of keys and values that are kept: real, f16, bf16 or q8_0.
  * Aliases: an operand that is written overlaps no other unless the contract says "may alias", then
  * exactly or not at all.
  * Rule of gradients: of parameters +=, of activations = unless an accumulate flag says +=.
@@ -46,6 +47,7 @@
     X(linear_stored)                                                                               \
     X(rope_fwd)                                                                                    \
     X(rope_bwd)                                                                                    \
+    X(cache_append)                                                                                \
     X(attention_fwd)                                                                               \
     X(attention_bwd)                                                                               \
     X(act_fwd)                                                                                     \
@@ -315,7 +317,8 @@ static inline bool ms_rounds_factor(ms_dtype w)
 
 /* -- rope: split of qkv, norm of q and k, rotation, append to the cache ------------------------ */
 
-/* rope_fwd - qkv rows into heads: q = R norm(q), k = R norm(k), v = v; k and v go to cache rows
+/* rope_fwd - qkv rows into heads: q = R norm(q), k = R norm(k), v = v; k and v go to cache rows, or
+ *            to rows of their own for cache_append
  *
  *   q     out    (N, H, D)     real
  *   k     inout  (B, K, S, D)  real: rows start .. start+length-1 of each sequence are written,
@@ -328,6 +331,7 @@ static inline bool ms_rounds_factor(ms_dtype w)
  *   rot   in     (P, R, 2)     real; optional: cos and sin of position p and pair j; 2R <= D
  *   seq   in     (B, 2)        i32; start + length <= S, and <= P with rot
  *   qk_norm: RMS norm of each head of q and k (with eps) before the rotation
+ *   local: k and v hold the rows of this pass alone: row t of a sequence, not start + t; T <= S
  *
  * Pair j of a head is (x[j], x[j + R]): x'[j] = x[j] cos - x[j+R] sin,
  * x'[j+R] = x[j+R] cos + x[j] sin; elements from 2R on pass.  (Hugging Face's "rotate half".)
@@ -341,7 +345,7 @@ static inline bool ms_rounds_factor(ms_dtype w)
 typedef struct {
     MS_ROPE_FWD_TENSORS(MS_FIELD)
     double eps;
-    bool qk_norm;
+    bool qk_norm, local;
 } ms_rope_fwd_args;
 
 /* rope_bwd - dqkv = gradient of rope_fwd; dqw += , dkw +=
@@ -367,6 +371,20 @@ typedef struct {
     bool qk_norm;
 } ms_rope_bwd_args;
 
+/* cache_append - rows of this pass behind those of the cache, rounded to its type
+ *
+ *   k,v      inout  (B, K, S, D)  cached: rows start .. start+length-1 of each sequence are
+ *                                 written, the others are left as they are
+ *   k_new,v_new in  (B, K, T, D)  real: of each sequence rows 0 .. length-1
+ *   seq      in     (B, 2)        i32; start + length <= S, length <= T
+ *
+ * Numerics:  exact: to f16 and bf16 the nearest number, ties to even, of the value as f32; to q8_0
+ *            as base/quant.h rounds, blocks along D; to real a copy. */
+#define MS_CACHE_APPEND_TENSORS(X) X(k, inout) X(v, inout) X(k_new, in) X(v_new, in) X(seq, in)
+typedef struct {
+    MS_CACHE_APPEND_TENSORS(MS_FIELD)
+} ms_cache_append_args;
+
 /* -- attention ------------------------------------------------------------------------------- */
 
 enum { MS_MAX_HEAD_DIM = 1024 };
@@ -376,14 +394,14 @@ enum { MS_MAX_HEAD_DIM = 1024 };
  *   y    out  (N, H, D)     real; may alias q
  *   lse  out  (N, H)        real: log of the sum of exp of the scores; optional
  *   q    in   (N, H, D)     real
- *   k,v  in   (B, K, S, D)  real; head h reads group h / (H/K)
+ *   k,v  in   (B, K, S, D)  cached; head h reads group h / (H/K)
  *   seq  in   (B, 2)        i32: row t of b sees keys 0 .. start[b] + t
  *   scale: of the scores, 1/sqrt(D)
  *   drop: of the probabilities, row = (b*H + h)*T + t, column = key; not renormalised
  *   D <= MS_MAX_HEAD_DIM, so that a row of a head fits the stack
  *
- * Numerics:  c = sum(D + S); M = sum of p |v| (1 + condition of p), p's condition being the |terms|
- *            of its score and of the mean score.
+ * Numerics:  k and v are taken as they are stored; c = sum(D + S); M = sum of p |v| (1 + condition
+ *            of p), p's condition being the |terms| of its score and of the mean score.
  * Order:     fixed per row; the bits of a row do not depend on T, B or the threads (keys are taken
  *            in blocks aligned to key 0).
  * Backward:  attention_bwd; docs/derivations/attention.md.

@@ -51,6 +51,12 @@ ok "--echo" gives echoed -p 'the cat' -n 30 -t 0 --echo
 printf 'the cat\n' >prompt
 ok "a prompt from a file" gives greedy -f prompt -n 30 -t 0
 ok "a prompt from standard input" gives greedy -p - -n 30 -t 0 <prompt
+generate -p 'the cat' -n 30 -t 0 --cache-type f16 >f16
+ok "a cache of f16" test "$(wc -m <f16)" = 31
+generate -p 'the cat' -n 30 --beams 3 --cache-type bf16 >bf16
+ok "beams over a cache of bf16" test "$(wc -m <bf16)" = 31
+ok "an unknown type of cache" refused 1 'expected f32, f16, bf16 or q8_0' --model run -p a --cache-type q4_0
+ok "heads that are no whole blocks" refused 1 'multiple of its block' --model run -p a --cache-type q8_0
 generate -p 'the cat' -n 30 --beams 3 >beams
 ok "beams" test "$(wc -m <beams)" = 31
 ok "beams twice the same" gives beams -p 'the cat' -n 30 --beams 3 --seed 9

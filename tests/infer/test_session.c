@@ -69,6 +69,128 @@ static void pieces_give_the_bits_of_the_full_pass(void **state)
             pieces_give_the_bits_of_the_full_pass_on(DEVICE[d], PRESET[p]);
 }
 
+/* A model whose heads are as wide as a block of q8_0. */
+static ms_model *wide_heads(ms_device *d)
+{
+    ms_config c;
+    ms_model *m;
+    ms_error err;
+
+    must(ms_config_preset(&c, "llama", &err), &err);
+    c.vocab = BYTES_VOCAB;
+    c.context = TOKENS;
+    c.layers = 2;
+    c.width = 64;
+    c.heads = 4;
+    c.kv_heads = 2;
+    c.head_dim = 32;
+    c.ffn = 48;
+    c.bos = c.eos = -1;
+    ms_config_derive(&c);
+    must(ms_model_new(&m, d, &c, &err), &err);
+    must(ms_model_init(m, MS_INIT_XAVIER, 5, &err), &err);
+    return m;
+}
+
+/* The largest number of z, and the largest difference from `other`. */
+static double largest(const double *z, const double *other, size_t n, double *difference)
+{
+    double most = 0;
+
+    *difference = 0;
+    for (size_t i = 0; i < n; i++) {
+        most = fmax(most, fabs(z[i]));
+        *difference = fmax(*difference, fabs(z[i] - other[i]));
+    }
+    return most;
+}
+
+/* Logits with a cache of some type are near those without rounding, and pieces give the same. */
+static void a_cache_of_type(ms_model *m, const char *type, double within, const double *exact)
+{
+    enum { PIECE = 23, ALL = TOKENS * BYTES_VOCAB };
+    double *z = test_malloc(sizeof *z * ALL), difference, most;
+    int32_t id[TOKENS];
+    const float *last;
+    ms_session *s;
+    ms_error err;
+
+    fill(id, TOKENS);
+    must(ms_model_set_cache(m, type, &err), &err);
+    full_pass(m, id, TOKENS, z);
+    most = largest(exact, z, ALL, &difference);
+    if (!(difference > 0 && difference < within * most))
+        fail_msg("%s on %s: off by %g of %g", type, m->device->name, difference, most);
+    must(ms_session_new(&s, m, TOKENS, &err), &err);
+    for (int at = 0; at < TOKENS; at += PIECE) {
+        int n = TOKENS - at < PIECE ? TOKENS - at : PIECE;
+
+        must(ms_session_append(s, id + at, (size_t)n, &last, &err), &err);
+        for (int v = 0; v < BYTES_VOCAB; v++)
+            assert_true(last[v] == (float)z[(at + n - 1) * BYTES_VOCAB + v]);
+    }
+    ms_session_free(s);
+    test_free(z);
+}
+
+static void caches_of_other_types(void **state)
+{
+    double *exact = test_malloc(sizeof *exact * TOKENS * BYTES_VOCAB);
+    int32_t id[TOKENS];
+    ms_device *d;
+    ms_model *m;
+    ms_error err;
+
+    (void)state;
+    fill(id, TOKENS);
+    for (size_t i = 0; i < sizeof DEVICE / sizeof *DEVICE; i++) {
+        must(ms_device_open(&d, DEVICE[i], NULL, &err), &err);
+        m = wide_heads(d);
+        full_pass(m, id, TOKENS, exact);
+        a_cache_of_type(m, "f16", 1e-3, exact);
+        a_cache_of_type(m, "bf16", 8e-3, exact);
+        a_cache_of_type(m, "q8_0", 2e-2, exact);
+        assert_int_equal(ms_model_set_cache(m, "q4_0", &err), MS_INPUT);
+        ms_model_free(m);
+        ms_device_close(d);
+    }
+    test_free(exact);
+}
+
+static size_t cache_bytes(ms_model *m, const char *type)
+{
+    ms_pass_options o = {.batch = 3, .rows = 1, .keys = TOKENS};
+    ms_error err;
+    ms_pass *p;
+    size_t bytes;
+
+    must(ms_model_set_cache(m, type, &err), &err);
+    must(ms_pass_new(&p, m, &o, &err), &err);
+    bytes = ms_pass_bytes(p).cache;
+    ms_pass_free(p);
+    return bytes;
+}
+
+static void other_types_take_less_memory(void **state)
+{
+    ms_device *d;
+    ms_model *m;
+    ms_error err;
+    size_t f32;
+
+    (void)state;
+    must(ms_device_open(&d, "cpu", NULL, &err), &err);
+    m = wide_heads(d);
+    f32 = cache_bytes(m, "f32");
+    assert_true(cache_bytes(m, "f16") < f32 * 0.51 && cache_bytes(m, "bf16") < f32 * 0.51);
+    assert_true(cache_bytes(m, "q8_0") < f32 * 0.27);
+    ms_model_free(m);
+    ms_device_close(d);
+    tiny t = tiny_new("cpu", "gpt2", false, 4); /* heads of 4 */
+    assert_int_equal(ms_model_set_cache(t.model, "q8_0", &err), MS_INPUT);
+    tiny_free(&t);
+}
+
 static void rewind_leaves_no_trace(void **state)
 {
     tiny t = tiny_new("cpu", "llama", false, 4);
@@ -176,6 +298,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_give_the_bits_of_the_full_pass),
+        cmocka_unit_test(caches_of_other_types),
+        cmocka_unit_test(other_types_take_less_memory),
         cmocka_unit_test(rewind_leaves_no_trace),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(appending_allocates_nothing),

@@ -82,8 +82,17 @@ static void wrong_rank(trial *t, int i)
     demand(t, &args, "the rank", operand_name(o, i));
 }
 
-/* stored: any real type that the device takes is right. */
-static void wrong_type(trial *t, int i, bool stored)
+/* Whether an operand whose word begins with `prefix` may be of type d (ops.h, Types). */
+static bool type_allowed(trial *t, char prefix, ms_dtype d)
+{
+    if (prefix != 'q' && prefix != 'c') return false;
+    if (d == t->got.queue.device->real) return true;
+    if (prefix == 'c') return d == MS_F16 || d == MS_BF16 || d == MS_Q8_0;
+    return ms_dtype_is_real(d) && d != MS_F64;
+}
+
+/* Types whose rows would not be whole blocks are refused for that. */
+static void wrong_type(trial *t, int i, char prefix)
 {
     ms_op o = t->got.c.op;
     ms_any_args args = t->got.c.args;
@@ -91,8 +100,7 @@ static void wrong_type(trial *t, int i, bool stored)
     ms_dtype was = a->dtype;
 
     for (ms_dtype d = (ms_dtype)0; d < MS_DTYPE_COUNT; d++) {
-        if (d == was || (stored && ms_dtype_is_real(d) && d != MS_F64)) continue;
-        if (stored && d == t->got.queue.device->real) continue;
+        if (d == was || type_allowed(t, prefix, d)) continue;
         a->dtype = d;
         demand(t, &args, "the type", operand_name(o, i));
     }
@@ -158,7 +166,7 @@ static void wrong_divisors(trial *t)
         for (int pass = 0; pass < 2; pass++) { /* first to find, then to replace */
             for (int i = 0; word_at(contract_of(o)->words, ' ', i, word, sizeof word); i++) {
                 ms_tensor *a = operand_of(&args, o, i);
-                const char *letters = word + (word[0] == 'i' || word[0] == 'q');
+                const char *letters = word + (strchr("iqc", word[0]) != NULL);
 
                 for (int k = 0; k < a->rank; k++) {
                     if (letters[k] == rule[0]) whole = a->dim[k];
@@ -250,9 +258,9 @@ void refuse(trial *t)
         if (t->got.bytes[i] == 0) continue;
         wrong_presence(t, i);
         if (word[0] != '*') {
-            wrong_dimensions(t, i, word + (word[0] == 'i' || word[0] == 'q'));
+            wrong_dimensions(t, i, word + (strchr("iqc", word[0]) != NULL));
             wrong_rank(t, i);
-            wrong_type(t, i, word[0] == 'q');
+            wrong_type(t, i, word[0]);
         }
         for (int k = 0; k < operand_count(o); k++)
             if (k != i && t->got.bytes[k] > 0) wrong_overlaps(t, i, k);

@@ -315,7 +315,7 @@ void conform_op(const conform_setup *s, ms_op o, conform_result *r)
 
     memset(r, 0, sizeof *r);
     for (int i = 0; ms_case_get(o, i, &c); i++) {
-        if (c.slow && !s->slow) continue;
+        if ((c.slow && !s->slow) || (c.bench && s->small)) continue;
         if (s->first_only && r->failures > 0) return;
         try_case(s, &c, r);
     }

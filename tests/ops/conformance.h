@@ -19,6 +19,7 @@ typedef struct {
     ms_device *device[CONFORM_DEVICES]; /* device[0] is judged; the others, of other numbers of
                                              threads, must agree with it; NULL: none */
     bool slow;                          /* also rows of large shapes */
+    bool small;                         /* no rows that the bench times, for slow machines */
     bool first_only;                    /* stop at the first failure */
 } conform_setup;
 

@@ -1,7 +1,7 @@
 /* contracts - what ops.h says about shapes and aliases, written down a second time, for the tests
  *
  * Shapes: a word an operand, in its order; a letter stands for the same number in all words, a
- * digit for itself, a leading i for integers, * for anything. */
+ * digit for itself, a leading i for integers, q for stored, c for cached, * for anything. */
 #ifndef TESTS_OPS_CONTRACTS_H
 #define TESTS_OPS_CONTRACTS_H
 

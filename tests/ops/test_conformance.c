@@ -1,6 +1,6 @@
 /* Every op on every device against ref: one test for each pair.
  *
- *   test_conformance [-v] [--slow] [--device NAME] [OP...]    ops whose names contain a word
+ *   test_conformance [-v] [--slow | --small] [--device NAME] [OP...]   ops with a word in the name
  *   test_conformance --bench [--slow] [--device NAME] [OP]    times of the same rows */
 #include "conformance.h"
 
@@ -24,7 +24,7 @@ typedef struct {
 } job;
 
 typedef struct {
-    bool verbose, slow, bench;
+    bool verbose, slow, small, bench;
     const char *device;
     char **word; /* parts of names of ops */
     int words;
@@ -61,9 +61,9 @@ static void open_or_stop(ms_device **d, const char *name, int threads)
 }
 
 /* One device for each number of threads; a back end without threads is opened once. */
-static void open_setup(conform_setup *s, const char *name, ms_device *ref, bool slow)
+static void open_setup(conform_setup *s, const char *name, ms_device *ref, const options *o)
 {
-    *s = (conform_setup){.ref = ref, .slow = slow};
+    *s = (conform_setup){.ref = ref, .slow = o->slow, .small = o->small};
     open_or_stop(&s->device[0], name, 1);
     for (int i = 1; i < CONFORM_DEVICES && s->device[0]->pool; i++)
         open_or_stop(&s->device[i], name, i + 1);
@@ -126,7 +126,7 @@ static int conformance(const options *o)
     open_or_stop(&ref, "ref", 1);
     for (int i = 0; i < DEVICES && (name = ms_device_list(i)); i++) {
         if (o->device && strcmp(o->device, name) != 0) continue;
-        open_setup(&setups[devices], name, ref, o->slow);
+        open_setup(&setups[devices], name, ref, o);
         for (ms_op k = (ms_op)0; k < MS_OP_COUNT; k++) {
             if (!wanted(o, k)) continue;
             jobs[n] = (job){.setup = &setups[devices], .op = k, .verbose = o->verbose};
@@ -152,6 +152,8 @@ int main(int argc, char **argv)
             o.verbose = true;
         else if (strcmp(argv[i], "--slow") == 0)
             o.slow = true;
+        else if (strcmp(argv[i], "--small") == 0)
+            o.small = true;
         else if (strcmp(argv[i], "--bench") == 0)
             o.bench = true;
         else if (strcmp(argv[i], "--device") == 0 && i + 1 < argc)

@@ -410,6 +410,17 @@ ARGUMENT(dqw_overwritten, clear(a->rope_bwd.dqw))
 ARGUMENT(dkw_left, a->rope_bwd.dkw = MS_ABSENT)
 RESULT(rope_bwd_padding, spoil_padding(a->rope_bwd.dqkv, a->rope_bwd.seq))
 
+ARGUMENT(append_position, ms_cache_append_args *c = &a->cache_append;
+         c->seq = moved(c->seq, -1, 0, c->k.dim[2]))
+ARGUMENT(append_exchanged, swap(&a->cache_append.k_new, &a->cache_append.v_new))
+ARGUMENT(append_padding, ms_cache_append_args *c = &a->cache_append;
+         c->seq = all_rows(c->seq, c->k_new.dim[0] * c->k_new.dim[2], c->k.dim[2]))
+ARGUMENT(append_cleared, clear(a->cache_append.k))
+ARGUMENT(append_first_only, ms_cache_append_args *c = &a->cache_append;
+         c->seq = moved(c->seq, 0, -1, c->k.dim[2]))
+RESULT(append_cut_off, ms_tensor k = a->cache_append.k;
+       if (k.dtype == MS_BF16 || k.dtype == MS_F16)(*(uint16_t *)k.data)++)
+
 /* -- attention ------------------------------------------------------------------------------- */
 
 /* Each head reads the group behind its own. */
@@ -745,6 +756,13 @@ static const fault faults[] = {
     {IN(rope_bwd), "dqw overwritten instead of added to", "dqw[", dqw_overwritten},
     {IN(rope_bwd), "dkw not written", "dkw[", dkw_left},
     {IN(rope_bwd), "padding not zeroed", "dqkv[", rope_bwd_padding},
+
+    {IN(cache_append), "position off by one", "k", append_position},
+    {IN(cache_append), "k and v exchanged", "k", append_exchanged},
+    {IN(cache_append), "padding written to the cache", "k", append_padding},
+    {IN(cache_append), "other rows of the cache cleared", "k", append_cleared},
+    {IN(cache_append), "last row left out", "k", append_first_only},
+    {IN(cache_append), "a number off by its last place", "k", append_cut_off},
 
     {IN(attention_fwd), "mask shows the next key", "y[", mask_shows_the_future},
     {IN(attention_fwd), "mask hides the row's own key", "y[", mask_hides_the_present},

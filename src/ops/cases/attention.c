@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 typedef struct {
     int B, T, H, K, D, S;
@@ -47,7 +48,27 @@ static const row rows[] = {
     {1, 1024, 9, 3, 64, 1024, MS_BATCH_FULL, 0, true, 1, 1},
 };
 
-static void attention_fwd(const row *r, ms_case *c)
+/* Caches of other types, which only the forward reads. */
+static const struct {
+    row row;
+    ms_dtype k, v; /* MS_F32: real */
+} typed[] = {
+    {{4, 6, 4, 2, 17, 11, MS_BATCH_RAGGED, 0, true, 0, 0}, MS_F16, MS_BF16},
+    {{2, 33, 2, 2, 16, 70, MS_BATCH_RAGGED, 0.1f, true, 0, 0}, MS_BF16, MS_F16},
+    {{4, 5, 2, 1, 32, 9, MS_BATCH_RAGGED, 0, true, 0, 0}, MS_Q8_0, MS_Q8_0},
+    {{5, 1, 4, 2, 96, 130, MS_BATCH_DECODE, 0, false, 0, 0}, MS_Q8_0, MS_F16},
+    {{1, 1, 2, 1, 5, 1031, MS_BATCH_DECODE, 0, true, 0, 0}, MS_BF16, MS_F32},
+    {{1, 1, 9, 3, 64, 2048, MS_BATCH_DECODE, 0, false, 1, 0}, MS_F16, MS_F16},
+    {{1, 1, 9, 3, 64, 2048, MS_BATCH_DECODE, 0, false, 1, 0}, MS_BF16, MS_BF16},
+    {{1, 1, 9, 3, 64, 2048, MS_BATCH_DECODE, 0, false, 1, 0}, MS_Q8_0, MS_Q8_0},
+};
+
+static ms_tensor cache_of(const row *r, ms_dtype type)
+{
+    return ms_tensor_make(NULL, type, 4, (const int[]){r->B, r->K, r->S, r->D});
+}
+
+static void attention_fwd(const row *r, ms_dtype k, ms_dtype v, ms_case *c)
 {
     int N = r->B * r->T;
 
@@ -55,8 +76,8 @@ static void attention_fwd(const row *r, ms_case *c)
         .y = MS_CASE_REAL(N, r->H, r->D),
         .lse = MS_CASE_REAL_IF(r->lse, N, r->H),
         .q = MS_CASE_REAL(N, r->H, r->D),
-        .k = MS_CASE_REAL(r->B, r->K, r->S, r->D),
-        .v = MS_CASE_REAL(r->B, r->K, r->S, r->D),
+        .k = cache_of(r, k),
+        .v = cache_of(r, v),
         .seq = MS_CASE_INTS(r->B, 2),
         .scale = 1 / sqrt(r->D),
         .drop = {r->p, 9},
@@ -98,18 +119,28 @@ static double pairs(const ms_case *c, int B, int T)
 
 bool ms_cases_attention(ms_op o, int i, ms_case *c)
 {
-    const row *r = &rows[i];
+    enum { ROWS = sizeof rows / sizeof *rows, TYPED = sizeof typed / sizeof *typed };
+    bool other = i >= ROWS;
 
-    if ((size_t)i >= sizeof rows / sizeof *rows) return false;
+    if (i >= (o == MS_OP_attention_fwd ? ROWS + TYPED : ROWS)) return false;
+    const row *r = other ? &typed[i - ROWS].row : &rows[i];
+    ms_dtype k = other ? typed[i - ROWS].k : MS_F32, v = other ? typed[i - ROWS].v : MS_F32;
+
     ms_case_batch(c, r->batch, r->B, r->T, r->S);
     if (o == MS_OP_attention_fwd)
-        attention_fwd(r, c);
+        attention_fwd(r, k, v, c);
     else
         attention_bwd(r, c);
     c->flops = (o == MS_OP_attention_fwd ? 4.0 : 10.0) * pairs(c, r->B, r->T) * r->H * r->D;
     c->bench = r->bench;
     c->slow = r->slow;
-    snprintf(c->label, sizeof c->label, "B=%d T=%d H=%d K=%d D=%d S=%d p=%g%s %s", r->B, r->T, r->H,
-             r->K, r->D, r->S, (double)r->p, r->lse ? " lse" : "", ms_batch_name(r->batch));
+    snprintf(c->label, sizeof c->label, "B=%d T=%d H=%d K=%d D=%d S=%d p=%g%s %s%s%s", r->B, r->T,
+             r->H, r->K, r->D, r->S, (double)r->p, r->lse ? " lse" : "", ms_batch_name(r->batch),
+             other ? " k " : "", other ? ms_dtype_name(k) : "");
+    if (other) {
+        size_t used = strlen(c->label);
+
+        snprintf(c->label + used, sizeof c->label - used, " v %s", ms_dtype_name(v));
+    }
     return true;
 }

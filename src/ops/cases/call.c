@@ -319,7 +319,7 @@ static void fill_stored(ms_call *call, ms_fill fill, int i)
         float x[256];
 
         for (int j = 0; j < block; j++) {
-            double v = value(call, fill, &r, k + (size_t)j, (size_t)t.dim[1]);
+            double v = value(call, fill, &r, k + (size_t)j, (size_t)t.dim[t.rank - 1]);
 
             x[j] = (float)fmin(v, 1e4);
         }
@@ -394,17 +394,19 @@ static ms_status derive(ms_call *call, ms_error *err)
 /* -- what nothing reads ---------------------------------------------------------------------- */
 
 /* By op: operands with a row for each row of the batch, and caches; of those all rows up to the
- * last visible one are read ("seen"), or only the rows of this pass ("own"). */
+ * last visible one are read ("seen"), or only the rows of this pass ("own"), which may stand at the
+ * start ("first"). */
 static const struct {
     ms_op op;
-    const char *rows, *seen, *own;
+    const char *rows, *seen, *own, *first;
 } unread[] = {
-    {MS_OP_embed_bwd, " dy ", "", ""},
-    {MS_OP_rope_fwd, " qkv ", "", ""},
-    {MS_OP_rope_bwd, " dq qkv stat ", "", " dk dv "},
-    {MS_OP_attention_fwd, " q ", " k v ", ""},
-    {MS_OP_attention_bwd, " dy y lse q ", " k v ", ""},
-    {MS_OP_gather_last, " x ", "", ""},
+    {MS_OP_embed_bwd, " dy ", "", "", ""},
+    {MS_OP_rope_fwd, " qkv ", "", "", ""},
+    {MS_OP_rope_bwd, " dq qkv stat ", "", " dk dv ", ""},
+    {MS_OP_cache_append, "", "", "", " k_new v_new "},
+    {MS_OP_attention_fwd, " q ", " k v ", "", ""},
+    {MS_OP_attention_bwd, " dy y lse q ", " k v ", "", ""},
+    {MS_OP_gather_last, " x ", "", "", ""},
 };
 
 static bool in_list(const char *list, const char *name)
@@ -419,8 +421,17 @@ static bool in_list(const char *list, const char *name)
     return false;
 }
 
+/* Bytes of 0xFF are NaN in every type that caches are of; as the scale of a block too. */
 static void spoil(ms_call *call, int i, size_t row, size_t columns)
 {
+    ms_tensor t = *operand(call, i);
+
+    if (!is_real(call, i)) {
+        size_t bytes = columns / (size_t)ms_dtype_block(t.dtype) * ms_dtype_bytes(t.dtype);
+
+        memset(call->image + call->at[i] + row * bytes, GARBAGE_BYTE, bytes);
+        return;
+    }
     for (size_t k = 0; k < columns; k++) ms_call_put(call, call->image, i, row * columns + k, NAN);
 }
 
@@ -434,7 +445,15 @@ static void spoil_rows(ms_call *call, int i, int B)
             spoil(call, i, (size_t)n, ms_count(t) / (size_t)t.dim[0]);
 }
 
-static void spoil_cache(ms_call *call, int i, bool own_only)
+typedef enum { SEEN, OWN, FIRST } read_rows;
+
+static bool is_read(read_rows which, ms_seq s, int row)
+{
+    if (which == FIRST) return row < s.length;
+    return s.length > 0 && row < s.start + s.length && (which == SEEN || row >= s.start);
+}
+
+static void spoil_cache(ms_call *call, int i, read_rows which)
 {
     ms_tensor t = *operand(call, i);
     size_t S = (size_t)t.dim[2];
@@ -442,11 +461,8 @@ static void spoil_cache(ms_call *call, int i, bool own_only)
     for (size_t head = 0; head < (size_t)(t.dim[0] * t.dim[1]); head++) {
         ms_seq s = call->c.seq[head / (size_t)t.dim[1]];
 
-        for (int row = 0; row < t.dim[2]; row++) {
-            bool read = row < s.start + s.length && s.length > 0 && (!own_only || row >= s.start);
-
-            if (!read) spoil(call, i, head * S + (size_t)row, (size_t)t.dim[3]);
-        }
+        for (int row = 0; row < t.dim[2]; row++)
+            if (!is_read(which, s, row)) spoil(call, i, head * S + (size_t)row, (size_t)t.dim[3]);
     }
 }
 
@@ -462,8 +478,9 @@ static void spoil_unread(ms_call *call)
         for (int i = 0; i < count; i++) {
             if (call->bytes[i] == 0) continue;
             if (in_list(unread[u].rows, o[i].name)) spoil_rows(call, i, B);
-            if (in_list(unread[u].seen, o[i].name)) spoil_cache(call, i, false);
-            if (in_list(unread[u].own, o[i].name)) spoil_cache(call, i, true);
+            if (in_list(unread[u].seen, o[i].name)) spoil_cache(call, i, SEEN);
+            if (in_list(unread[u].own, o[i].name)) spoil_cache(call, i, OWN);
+            if (in_list(unread[u].first, o[i].name)) spoil_cache(call, i, FIRST);
         }
     }
 }

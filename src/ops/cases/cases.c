@@ -17,6 +17,7 @@ static ms_case_fn *rows_of(ms_op o)
     case MS_OP_linear_stored: return ms_cases_stored;
     case MS_OP_rope_fwd:
     case MS_OP_rope_bwd: return ms_cases_rope;
+    case MS_OP_cache_append: return ms_cases_cache;
     case MS_OP_attention_fwd:
     case MS_OP_attention_bwd: return ms_cases_attention;
     case MS_OP_act_fwd:

@@ -45,8 +45,9 @@ ms_tensor *ms_args_operand(ms_any_args *args, ms_op o, int i);
 
 /* One function an op stem, each in its file: fills what ms_case_get has zeroed. */
 typedef bool ms_case_fn(ms_op o, int i, ms_case *out);
-ms_case_fn ms_cases_embed, ms_cases_norm, ms_cases_linear, ms_cases_rope, ms_cases_attention,
-    ms_cases_stored, ms_cases_activation, ms_cases_loss, ms_cases_optimizer, ms_cases_sample;
+ms_case_fn ms_cases_embed, ms_cases_norm, ms_cases_linear, ms_cases_rope, ms_cases_cache,
+    ms_cases_attention, ms_cases_stored, ms_cases_activation, ms_cases_loss, ms_cases_optimizer,
+    ms_cases_sample;
 
 #define MS_CASE_REAL(...)             MS_TENSOR(NULL, MS_F32, __VA_ARGS__)
 #define MS_CASE_INTS(...)             MS_TENSOR(NULL, MS_I32, __VA_ARGS__)

@@ -36,7 +36,13 @@ static const row rows[] = {
     {4, 1024, 12, 4, 64, 1024, 32, 1024, MS_BATCH_FULL, NORM_W, 1, 1},
 };
 
-static void rope_fwd(const row *r, ms_case *c)
+/* Rows of this pass alone, which the backward does not know. */
+static const row local[] = {
+    {4, 4, 8, 1, 16, 4, 8, 12, MS_BATCH_RAGGED, PLAIN, 0, 0},
+    {3, 1, 4, 2, 12, 2, 6, 17, MS_BATCH_DECODE, NORM_W, 0, 0},
+};
+
+static void rope_fwd(const row *r, bool is_local, ms_case *c)
 {
     int N = r->B * r->T, D = r->D;
 
@@ -52,6 +58,7 @@ static void rope_fwd(const row *r, ms_case *c)
         .seq = MS_CASE_INTS(r->B, 2),
         .eps = 1e-6,
         .qk_norm = r->norm != PLAIN,
+        .local = is_local,
     };
     for (int i = 0; i < 4; i++) c->bound[i] = r->norm == PLAIN ? 4 : ms_case_sum(D);
 }
@@ -82,13 +89,15 @@ static void rope_bwd(const row *r, ms_case *c)
 bool ms_cases_rope(ms_op o, int i, ms_case *c)
 {
     static const char *const norms[] = {"", " norm", " norm qw", " norm w"};
-    const row *r = &rows[i];
+    enum { ROWS = sizeof rows / sizeof *rows, LOCAL = sizeof local / sizeof *local };
+    bool is_local = i >= ROWS;
     double elements;
 
-    if ((size_t)i >= sizeof rows / sizeof *rows) return false;
-    ms_case_batch(c, r->batch, r->B, r->T, r->R > 0 && r->P < r->S ? r->P : r->S);
+    if (i >= (o == MS_OP_rope_fwd ? ROWS + LOCAL : ROWS)) return false;
+    const row *r = is_local ? &local[i - ROWS] : &rows[i];
+    ms_case_batch(c, r->batch, r->B, r->T, r->R > 0 && (is_local || r->P < r->S) ? r->P : r->S);
     if (o == MS_OP_rope_fwd)
-        rope_fwd(r, c);
+        rope_fwd(r, is_local, c);
     else
         rope_bwd(r, c);
     elements = (double)r->B * r->T * (r->H + 2 * r->K) * r->D;
@@ -96,7 +105,8 @@ bool ms_cases_rope(ms_op o, int i, ms_case *c)
     c->bytes = elements * 8; /* of the cache only the rows in use */
     c->bench = r->bench;
     c->slow = r->slow;
-    snprintf(c->label, sizeof c->label, "B=%d T=%d H=%d K=%d D=%d S=%d R=%d%s %s", r->B, r->T, r->H,
-             r->K, r->D, r->S, r->R, norms[r->norm], ms_batch_name(r->batch));
+    snprintf(c->label, sizeof c->label, "B=%d T=%d H=%d K=%d D=%d S=%d R=%d%s %s%s", r->B, r->T,
+             r->H, r->K, r->D, r->S, r->R, norms[r->norm], ms_batch_name(r->batch),
+             is_local ? " local" : "");
     return true;
 }

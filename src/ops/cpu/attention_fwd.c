@@ -13,8 +13,8 @@ enum { ROWS = 44 * STRIP, ROWS_FEW = 8 * STRIP };
 /* Room for numbers of a strip in whole vectors. */
 enum { STRIP_ROOM = 16 };
 /* Floats of each thread's memory that hold what blocks gave until they are merged. */
-enum { SHARED = 256 * 1024 };
-_Static_assert((2 * ROWS + 3 * KEYS) * MS_MAX_HEAD_DIM + SHARED <= MS_CPU_WORK_BYTES / 4,
+enum { SHARED = 192 * 1024 };
+_Static_assert((2 * ROWS + STRIP + 4 * KEYS) * MS_MAX_HEAD_DIM + SHARED <= MS_CPU_WORK_BYTES / 4,
                "a thread's memory holds a tile of the widest head");
 
 typedef struct {
@@ -39,6 +39,7 @@ typedef struct {
     float *part;   /* (STRIP, padded) of one block */
     float *keys;   /* (D, KEYS) */
     float *values; /* (KEYS, padded) */
+    float *floats; /* (KEYS, D) of a cache of another type */
     strip *state;  /* (rows / STRIP) */
     float *shared; /* (SHARED) */
 } room;
@@ -52,7 +53,8 @@ static room room_of(const fwd *f, int thread)
     m.part = m.sum + ROWS * row;
     m.keys = m.part + STRIP * row;
     m.values = m.keys + KEYS * row;
-    m.state = (strip *)(void *)(m.values + KEYS * row);
+    m.floats = m.values + KEYS * row;
+    m.state = (strip *)(void *)(m.floats + KEYS * row);
     m.shared = (float *)(void *)(m.state + ROWS / STRIP);
     return m;
 }
@@ -154,6 +156,24 @@ static void load_rows(const fwd *f, const room *m, place at, int r, int rows)
                  (float)f->a->scale, s);
 }
 
+/* n rows of a cached tensor from `first` on as floats, in m->floats unless they are. */
+static const float *floats_of(const fwd *f, const room *m, ms_tensor t, place at, int first, int n)
+{
+    shape s = f->s;
+
+    if (t.dtype == MS_F32) return key_of(t, s, at, first);
+    CPU(stored_rows)
+    (m->floats, MS_VIEW(t, s.B * s.K * s.S, s.D), (at.b * s.K + at.head) * s.S + first, n);
+    return m->floats;
+}
+
+/* A block of keys, transposed, into m->keys; returns their values as rows of whole vectors. */
+static const float *load_keys(const fwd *f, const room *m, place at, int first, int n)
+{
+    transpose_keys(m->keys, floats_of(f, m, f->a->k, at, first, n), n, f->s.D);
+    return whole_rows(m->values, floats_of(f, m, f->a->v, at, first, n), n, f->s);
+}
+
 static void store_row(const fwd *f, place at, int r, const float *sum, float max, float total)
 {
     float *y = row_of(f->a->y, f->s, at, r), *lse = f->a->lse.data, inverse = 1 / total;
@@ -177,9 +197,8 @@ static void fwd_rows(const fwd *f, const room *m, place at, int r, int rows)
     load_rows(f, m, at, r, rows);
     for (int first = 0; first < seen; first += KEYS) {
         int n = seen - first < KEYS ? seen - first : KEYS;
-        const float *v = whole_rows(m->values, key_of(f->a->v, s, at, first), n, s);
+        const float *v = load_keys(f, m, at, first, n);
 
-        transpose_keys(m->keys, key_of(f->a->k, s, at, first), n, s.D);
         for (int i = 0; i < rows; i += STRIP) {
             int count = rows - i < STRIP ? rows - i : STRIP;
             size_t to = (size_t)i * (size_t)s.padded;
@@ -226,10 +245,8 @@ static void fwd_block(const fwd *f, const room *m, place at, int r, int rows, in
     const float *v;
 
     if (n <= 0) return;
-    if (n > KEYS) n = KEYS;
-    v = whole_rows(m->values, key_of(f->a->v, s, at, first), n, s);
+    v = load_keys(f, m, at, first, n < KEYS ? n : KEYS);
     load_rows(f, m, at, r, rows);
-    transpose_keys(m->keys, key_of(f->a->k, s, at, first), n, s.D);
     for (int i = 0; i < rows; i += STRIP) {
         int count = rows - i < STRIP ? rows - i : STRIP;
         size_t to = (size_t)i * (size_t)s.padded;

@@ -52,6 +52,7 @@ static void row_fwd(const ms_rope_fwd_args *a, shape s, int n)
 {
     ms_seq seq = cpu_seq(a->seq, n / s.T);
     int position = seq.start + n % s.T;
+    int to = a->local ? n % s.T : position;
     const float *x = cpu_row(a->qkv, n);
     const float *rot = ms_present(a->rot) ? cpu_row(a->rot, position) : NULL;
     float *stat = cpu_row(a->stat, n);
@@ -59,14 +60,14 @@ static void row_fwd(const ms_rope_fwd_args *a, shape s, int n)
     for (int h = 0; h < s.H + s.K; h++, x += s.D) {
         bool is_q = h < s.H;
         float *y = is_q ? cpu_row(a->q, n) + (size_t)h * (size_t)s.D
-                        : cache_row(a->k, n / s.T, h - s.H, position);
+                        : cache_row(a->k, n / s.T, h - s.H, to);
         float rstd = a->qk_norm ? rstd_of(x, s.D, (float)a->eps) : 1;
 
         if (stat) stat[h] = rstd;
         head_fwd(s, y, x, rstd, is_q ? a->qw.data : a->kw.data, rot);
     }
     for (int h = 0; h < s.K; h++, x += s.D)
-        memcpy(cache_row(a->v, n / s.T, h, position), x, (size_t)s.D * sizeof *x);
+        memcpy(cache_row(a->v, n / s.T, h, to), x, (size_t)s.D * sizeof *x);
 }
 
 static void fwd_region(void *arg, int thread, int threads)

@@ -4,6 +4,8 @@
  * docs/derivations/attention.md. */
 #include "ops/ref/ref.h"
 
+#include <stdlib.h>
+
 /* One row of one head and the keys it sees. */
 typedef struct {
     const ms_queue *queue;
@@ -97,13 +99,13 @@ static void row_fwd(const query *r, double *y, double *lse_out)
     if (lse_out) *lse_out = magnitude ? drift / r->slip + fabs(lse) + 1 : lse;
 }
 
-void ms_ref_attention_fwd(ms_queue *q, const ms_attention_fwd_args *a)
+static void rows_fwd(ms_queue *q, const ms_attention_fwd_args *a, ms_tensor k, ms_tensor v)
 {
     int H = a->q.dim[1], D = a->q.dim[2];
 
     for (int n = 0; n < a->q.dim[0]; n++) {
         for (int h = 0; h < H; h++) {
-            query r = query_of(q, a->q, a->k, a->v, a->seq, n, h);
+            query r = query_of(q, a->q, k, v, a->seq, n, h);
             double *y = ms_ref_row(a->y, n) + (size_t)h * (size_t)D;
             double *lse = ms_present(a->lse) ? ms_ref_row(a->lse, n) + h : NULL;
 
@@ -118,6 +120,32 @@ void ms_ref_attention_fwd(ms_queue *q, const ms_attention_fwd_args *a)
             if (lse) *lse = 0;
         }
     }
+}
+
+/* A cached tensor as doubles: itself where it holds them, else a copy; NULL data: out of memory. */
+static ms_tensor doubles_of(ms_tensor t)
+{
+    size_t D = (size_t)t.dim[3], rows = ms_count(t) / D;
+    ms_tensor out = t;
+
+    if (t.dtype == MS_F64) return t;
+    out.dtype = MS_F64;
+    out.data = malloc(ms_count(t) * sizeof(double));
+    for (size_t n = 0; out.data && n < rows; n++)
+        ms_ref_stored(MS_VIEW(t, (int)rows, t.dim[3]), (int)n, (double *)out.data + n * D);
+    return out;
+}
+
+void ms_ref_attention_fwd(ms_queue *q, const ms_attention_fwd_args *a)
+{
+    ms_tensor k = doubles_of(a->k), v = doubles_of(a->v);
+
+    if (k.data && v.data)
+        rows_fwd(q, a, k, v);
+    else
+        ms_queue_fail(q, MS_MEMORY, "attention_fwd: out of memory for a cache as doubles");
+    if (k.data != a->k.data) free(k.data);
+    if (v.data != a->v.data) free(v.data);
 }
 
 /* -- backward -------------------------------------------------------------------------------- */

@@ -54,13 +54,14 @@ static void row_fwd(const ms_queue *q, const ms_rope_fwd_args *a, shape s, int n
 {
     ms_seq seq = ms_ref_seq(a->seq, n / s.T);
     int position = seq.start + n % s.T;
+    int to = a->local ? n % s.T : position;
     const double *x = ms_ref_row(a->qkv, n), *rot = ms_ref_row(a->rot, position);
     double *stat = ms_ref_row(a->stat, n);
 
     for (int h = 0; h < s.H + s.K; h++, x += s.D) {
         bool is_q = h < s.H;
         double *y = is_q ? ms_ref_row(a->q, n) + (size_t)h * (size_t)s.D
-                         : cache_row(a->k, n / s.T, h - s.H, position);
+                         : cache_row(a->k, n / s.T, h - s.H, to);
         double rstd = a->qk_norm ? rstd_of(x, s.D, a->eps) : 1;
 
         if (stat) stat[h] = rstd;
@@ -68,7 +69,7 @@ static void row_fwd(const ms_queue *q, const ms_rope_fwd_args *a, shape s, int n
     }
     for (int h = 0; h < s.K; h++, x += s.D)
         for (int i = 0; i < s.D; i++)
-            cache_row(a->v, n / s.T, h, position)[i] = q->magnitude ? 0 : x[i]; /* a copy */
+            cache_row(a->v, n / s.T, h, to)[i] = q->magnitude ? 0 : x[i]; /* a copy */
 }
 
 void ms_ref_rope_fwd(ms_queue *q, const ms_rope_fwd_args *a)
