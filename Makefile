@@ -26,8 +26,8 @@ ifeq ($(CONFIG),debug)
 CFLAGS   += -O1 -DMS_DEBUG
 endif
 ifeq ($(CONFIG),asan)
-CFLAGS   += -O1 -DMS_DEBUG -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-LDFLAGS  += -fsanitize=address,undefined
+CFLAGS   += -O1 -DMS_DEBUG -fsanitize=address,undefined,float-cast-overflow -fno-sanitize-recover=all -fno-omit-frame-pointer
+LDFLAGS  += -fsanitize=address,undefined,float-cast-overflow
 endif
 ifeq ($(CONFIG),fuzz)
 CFLAGS   += -O1 -DMS_DEBUG -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
@@ -67,6 +67,11 @@ TESTS   := $(wildcard tests/*/test_*.c)
 TESTBIN := $(patsubst %.c,$(BUILD)/%,$(TESTS))
 HELPERS  = $(call obj,$(filter-out $(TESTS),$(wildcard $(dir $(1))*.c)))
 
+# What tests see of a build of the CPU back end: tests/ops/variants is compiled for each one, too.
+VECTORS := $(foreach v,$(VARIANTS),$(BUILD)/tests/ops/variants/vectors.$(v).o)
+$(BUILD)/tests/ops/test_simd: $(VECTORS)
+$(BUILD)/tests/ops/test_simd.o: CPPFLAGS += -DMS_CPU_VARIANTS='$(foreach v,$(VARIANTS),X($(v)))'
+
 all: minstrel
 
 minstrel: $(BUILD)/minstrel
@@ -85,6 +90,10 @@ $(BUILD)/%.o: %.c Makefile
 
 define variant_rule
 $(BUILD)/src/ops/cpu/%.$(1).o: src/ops/cpu/%.c Makefile
+	@mkdir -p $$(@D)
+	$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(ISA_$(1)) -DMS_CPU_VARIANT=$(1) -c -o $$@ $$<
+
+$(BUILD)/tests/ops/variants/%.$(1).o: tests/ops/variants/%.c Makefile
 	@mkdir -p $$(@D)
 	$$(CC) $$(CPPFLAGS) $$(CFLAGS) $$(ISA_$(1)) -DMS_CPU_VARIANT=$(1) -c -o $$@ $$<
 endef

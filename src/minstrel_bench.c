@@ -108,6 +108,22 @@ static double flops(const bench *b, const kind *k)
     return b->batch * one * (k->train ? 3 : 1);
 }
 
+/* Bytes of the matrices of a stored model, of which the embedding is read as the head alone. */
+static double stored_bytes(const ms_model *m)
+{
+    double sum = (double)ms_tensor_bytes(ms_present(m->head) ? m->head : m->embed);
+
+    for (int l = 0; l < m->config.layers; l++) {
+        const ms_stored_layer *s = &m->stored[l];
+        const ms_weight *weights[] = {&s->wqkv, &s->wo, &s->w_up, &s->w_down};
+
+        for (int i = 0; i < 4; i++)
+            for (int k = 0; k < 3 && ms_present(weights[i]->part[k]); k++)
+                sum += (double)ms_tensor_bytes(weights[i]->part[k]);
+    }
+    return sum;
+}
+
 /* Bytes of weights that a run has to read; 0 for training, which also writes. */
 static double bytes(const bench *b, const kind *k)
 {
@@ -115,8 +131,9 @@ static double bytes(const bench *b, const kind *k)
     const ms_model *m = b->m->model;
 
     if (k->train) return 0;
-    return (double)passes * (double)ms_config_parameters(&m->config) *
-           (double)ms_dtype_bytes(m->device->real);
+    return (double)passes * (m->stored ? stored_bytes(m)
+                                       : (double)ms_config_parameters(&m->config) *
+                                             (double)ms_dtype_bytes(m->device->real));
 }
 
 /* -- setting up ------------------------------------------------------------------------------ */
@@ -157,7 +174,7 @@ static ms_status make(bench *b, const kind *k, ms_error *err)
     int context = b->m->model->config.context;
     int keys = k->one_token ? b->tokens + 1 : b->tokens;
     bool pieces = k->what[0] == 'p' || k->one_token;
-    ms_pass_options o = {.batch = b->batch, .train = k->train, .bf16 = k->train && b->bf16};
+    ms_pass_options o = {.batch = b->batch, .train = k->train, .bf16 = b->bf16};
 
     if (b->tokens < 1 || keys > context)
         return ms_fail(err, MS_INPUT, "tokens: expected 1 to %d for %s, got %d",
@@ -251,8 +268,8 @@ static void report(const bench *b, const kind *k, const double *time_s, ceilings
 
     snprintf(label, sizeof label, "%s, %.2fM parameters, %d x %d tokens%s%s%s%s", c->arch,
              (double)ms_config_parameters(c) * 1e-6, b->batch, b->tokens,
-             k->one_token ? " + 1" : "", k->train && b->bf16 ? ", bf16" : "",
-             rounded ? ", cache " : "", rounded ? ms_dtype_name(m->cache) : "");
+             k->one_token ? " + 1" : "", b->bf16 ? ", bf16" : "", rounded ? ", cache " : "",
+             rounded ? ms_dtype_name(m->cache) : "");
     fn(data, &row);
 }
 
@@ -328,8 +345,7 @@ static ms_status bench_model(bench *b, const kind *k, const minstrel_bench_optio
     if (b->batch < 1) return ms_fail(err, MS_INPUT, "batch: expected 1 or more, got %d", b->batch);
     if (b->runs < 1) return ms_fail(err, MS_INPUT, "runs: expected 1 or more, got %d", b->runs);
     MS_TRY(make(b, k, err));
-    MS_TRY(measure_ceilings(b->m->device, k->train && b->bf16 ? MS_CEILING_BF16 : MS_CEILING_F32,
-                            &most, err));
+    MS_TRY(measure_ceilings(b->m->device, b->bf16 ? MS_CEILING_BF16 : MS_CEILING_F32, &most, err));
     time_s = calloc((size_t)b->runs, sizeof *time_s);
     if (!time_s) return ms_fail(err, MS_MEMORY, "out of memory for %d times", b->runs);
     s = time_runs(b, k, time_s, err);

@@ -12,6 +12,7 @@ allowed() {
         src/infer)                echo "model text ops base" ;;
         src/model | src/model/*)  echo "model ops formats base" ;;
         src/ops)                  echo "ops/ref ops/cpu ops/cases base" ;;
+        src/ops/cpu | src/ops/cpu/*) echo "ops ops/cpu ops/cpu/x86 ops/cpu/arm base" ;;
         src/ops/*)                echo "ops base" ;;
         src/data)                 echo "text base" ;;
         src/text)                 echo "formats base" ;;

@@ -18,7 +18,7 @@ static const struct poptOption table[] = {
     {"tokens", 0, POPT_ARG_INT, &tokens, 0,
      "tokens of each; decode: tokens in front of the one timed (default 5; train: the context)",
      "N"},
-    {"dtype", 0, POPT_ARG_STRING, &dtype, 0, "train: of matrix products, f32 or bf16", "TYPE"},
+    {"dtype", 0, POPT_ARG_STRING, &dtype, 0, "of matrix products, f32 or bf16", "TYPE"},
     {"runs", 0, POPT_ARG_INT | POPT_ARGFLAG_SHOW_DEFAULT, &runs, 0, "runs that are timed", "N"},
     CLI_CACHE,
     CLI_SHAPE,

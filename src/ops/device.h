@@ -46,7 +46,7 @@ struct ms_queue {
     ms_device *device;
     const ms_step *step; /* device address of the step block; set by the model */
     ms_error error;      /* status MS_OK: none yet */
-    bool bf16;           /* linear_fwd and linear_bwd round the factors of their products to bf16 */
+    bool bf16;           /* linear_fwd, _bwd and _stored round the factors of products (ops.h) */
     bool magnitude;      /* ref only: outputs are the error scale (|terms|) instead of values */
 };
 

@@ -247,6 +247,9 @@ typedef struct {
  * Numerics:  c = sum(I); M of y is that of u through the slope of act, plus act's own.
  * Order:     fixed per element: the bits of a row do not depend on N or on the number of threads,
  *            so a prompt in a batch gives the same as alone.
+ * bf16:      on a queue that says so, x and w are rounded to the nearest bf16 (ties to even;
+ *            numbers below the least normal one to 0) before they are multiplied; all else, and
+ *            the bound against ref, which rounds too, stays.
  * Backward:  linear_bwd; docs/derivations/linear.md. */
 #define MS_LINEAR_FWD_TENSORS(X)                                                                   \
     X(y, out) X(u, out_opt) X(x, in) X(w, in) X(b, in_opt) X(work, work)
@@ -270,6 +273,7 @@ typedef struct {
  *
  * dx may alias u when act is element-wise.
  * Numerics:  dx: c = sum(O); dw, db: c = sum(N).
+ * bf16:      on a queue that says so, dy, w and x are rounded as in linear_fwd; db sums dy itself.
  * Source:    docs/derivations/linear.md. */
 #define MS_LINEAR_BWD_TENSORS(X)                                                                   \
     X(dx, inout_opt)                                                                               \
@@ -290,13 +294,26 @@ typedef struct {
  *
  * Weights that are used together may be of several types: each part goes to columns of its own.
  * For inference: there is no backward.
- * Numerics:  c = sum(I), with w taken as it is stored.
+ * With weights of most block types (ms_rounds_factor) x is rounded to int8 first.  Of each 32
+ * elements of a row, with `most` the largest |x|, d = most / 127 and q = x (127 / most) to the
+ * nearest, halves to even, each operation rounded to f32, so that every back end has the same
+ * integers; then d q stands for x, off by at most most / 254.  Where most < 2^-100 that is zeros;
+ * where it is no finite number it is NaN.  With other weights both factors are rounded to bf16 when
+ * the queue asks for that.
+ * Numerics:  c = sum(I), with both factors taken as they are rounded; M of d q + m, a type
+ *            with a minimum, has both as terms.
  * Order:     fixed per element: the bits of a row do not depend on N or the number of threads. */
 #define MS_LINEAR_STORED_TENSORS(X) X(y, inout) X(x, in) X(w, in) X(b, in_opt)
 typedef struct {
     MS_LINEAR_STORED_TENSORS(MS_FIELD)
     int at;
 } ms_linear_stored_args;
+
+/* Whether linear_stored rounds x for weights of a type. */
+static inline bool ms_rounds_factor(ms_dtype w)
+{
+    return w >= MS_Q8_0 && w < MS_DTYPE_COUNT && w != MS_Q2_K && w != MS_Q3_K;
+}
 
 /* -- rope: split of qkv, norm of q and k, rotation, append to the cache ------------------------ */
 

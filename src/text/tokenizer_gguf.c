@@ -94,7 +94,7 @@ static ms_status get_id(const reader *r, const char *key, int *id)
     if (!m) return MS_OK;
     if (m->array || !ms_gguf_number(m, 0, &x)) return fault(r, MS_FORMAT, key, "expected an id");
     if (x < 0 || x == UINT32_MAX) return MS_OK;
-    if (x >= r->t->vocab || x != (int)x) return fault(r, MS_FORMAT, key, "is no token");
+    if (!(x < r->t->vocab) || x != (int)x) return fault(r, MS_FORMAT, key, "is no token");
     *id = (int)x;
     return MS_OK;
 }
@@ -110,12 +110,8 @@ static ms_status get_array(const reader *r, const char *key, const ms_gguf_meta 
 
 static ms_token_kind kind_of(double type)
 {
-    switch ((int)type) {
-    case TYPE_UNKNOWN:
-    case TYPE_CONTROL: return MS_TOKEN_SPECIAL;
-    case TYPE_USER: return MS_TOKEN_ADDED;
-    default: return MS_TOKEN_NORMAL;
-    }
+    if (type == TYPE_UNKNOWN || type == TYPE_CONTROL) return MS_TOKEN_SPECIAL;
+    return type == TYPE_USER ? MS_TOKEN_ADDED : MS_TOKEN_NORMAL;
 }
 
 static ms_status read_tokens(reader *r)

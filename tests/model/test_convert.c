@@ -148,8 +148,9 @@ static void stored_weights_give_the_logits_of_expanded_ones(void **state)
                 assert_false(stored);
                 float *b = logits(device[d], in(state, "x.gguf"), true, &stored);
                 assert_true(stored);
-                double worst = difference(a, b);
-                if (worst > (d ? 2e-5 : 1e-6))
+                double worst = difference(a, b), limit = d ? 2e-5 : 1e-6;
+                if (ms_rounds_factor(type[i])) limit = 0.08; /* x in int8: as weights in q8_0 */
+                if (worst > limit)
                     fail_msg("%s %s %s: logits differ by %g", device[d], PRESET[p],
                              ms_dtype_name(type[i]), worst);
                 test_free(a);

@@ -73,7 +73,7 @@ ms_status ms_call_open(ms_call *call, const ms_case *c, ms_device *d, int shift,
     void *block;
     int count;
 
-    *call = (ms_call){.c = *c, .queue = {.device = d}};
+    *call = (ms_call){.c = *c, .queue = {.device = d, .bf16 = c->bf16}};
     operands(call, &count);
     place(call, shift);
     MS_TRY(ms_device_alloc(d, call->size_bytes, &block, err));

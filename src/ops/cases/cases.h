@@ -29,6 +29,7 @@ typedef struct {
     bool ignore_some;               /* targets: some are -1 */
     ms_how how;                     /* of every row of `sample` (position and stream vary) */
     double bound[MS_CASE_OPERANDS]; /* c of the contract, ORDER OPERANDS; 0: not written */
+    bool bf16;                      /* on a queue whose products are of bf16 */
     double flops, bytes;            /* of one call, for the bench; work counted once */
     bool slow;                      /* a large shape: only when asked for */
     bool bench;                     /* a row that the bench prints */

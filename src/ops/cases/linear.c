@@ -1,6 +1,7 @@
 /* linear - rows of linear_fwd and linear_bwd
  *
- * First every shape, then one odd shape with every meaningful combination of operands. */
+ * First every shape, then one odd shape with every meaningful combination of operands; then every
+ * shape with factors of bf16. */
 #include "ops/cases/cases.h"
 
 #include <stdio.h>
@@ -60,23 +61,31 @@ static const shape odd = {6, 19, 14, MS_ACT_NONE, 0, 0};
 
 typedef struct {
     shape s;
-    bool b, u, work;
+    bool b, u, work, bf16;
 } fwd_row;
+
+static fwd_row fwd_shape(int i, bool bf16)
+{
+    return (fwd_row){shapes[i], i % 3 > 0, shapes[i].act != MS_ACT_NONE, false, bf16};
+}
 
 static bool fwd_row_of(int i, fwd_row *r)
 {
     if (i < SHAPES) {
-        ms_act act = shapes[i].act;
-
-        *r = (fwd_row){shapes[i], i % 3 > 0, act != MS_ACT_NONE, false};
+        *r = fwd_shape(i, false);
         return true;
     }
     i -= SHAPES;
-    *r = (fwd_row){odd, i & 1, i & 2, i & 4};
+    if (i >= 8 * MS_ACT_COUNT) {
+        i -= 8 * MS_ACT_COUNT;
+        if (i < SHAPES) *r = fwd_shape(i, true);
+        return i < SHAPES;
+    }
+    *r = (fwd_row){odd, i & 1, i & 2, i & 4, false};
     r->s.act = (ms_act)(i >> 3);
     if (r->s.act == MS_ACT_NONE) r->u = false;
     if (r->s.act == MS_ACT_SWIGLU && !r->u) r->work = true;
-    return i >> 3 < MS_ACT_COUNT;
+    return true;
 }
 
 static bool linear_fwd(int i, ms_case *c)
@@ -99,8 +108,9 @@ static bool linear_fwd(int i, ms_case *c)
     c->flops = 2.0 * N * I * O;
     c->bench = r.s.bench;
     c->slow = r.s.slow;
-    snprintf(c->label, sizeof c->label, "N=%d I=%d O=%d %s%s%s%s", N, I, O, ms_act_name(r.s.act),
-             r.b ? " b" : "", r.u ? " u" : "", r.work ? " work" : "");
+    c->bf16 = r.bf16;
+    snprintf(c->label, sizeof c->label, "N=%d I=%d O=%d %s%s%s%s%s", N, I, O, ms_act_name(r.s.act),
+             r.b ? " b" : "", r.u ? " u" : "", r.work ? " work" : "", r.bf16 ? " bf16" : "");
     return true;
 }
 
@@ -108,27 +118,39 @@ static bool linear_fwd(int i, ms_case *c)
 
 typedef struct {
     shape s;
-    bool dx, dw, db, accumulate;
+    bool dx, dw, db, accumulate, bf16;
 } bwd_row;
+
+static bwd_row bwd_shape(int i, bool bf16)
+{
+    bool none = shapes[i].act == MS_ACT_NONE;
+
+    return (bwd_row){shapes[i], true, true, i % 3 > 0, none && i % 4 == 3, bf16};
+}
 
 /* Shapes are those of the map itself: its input is the value of the activation. */
 static bool bwd_row_of(int i, bwd_row *r)
 {
-    if (i < SHAPES) {
-        bool none = shapes[i].act == MS_ACT_NONE;
+    enum { WITH_ACT = 4 * (MS_ACT_COUNT - 1) };
 
-        *r = (bwd_row){shapes[i], true, true, i % 3 > 0, none && i % 4 == 3};
+    if (i < SHAPES) {
+        *r = bwd_shape(i, false);
         return true;
     }
     i -= SHAPES;
     if (i < 16) {
-        *r = (bwd_row){odd, i & 1, i & 2, i & 4, i & 8};
+        *r = (bwd_row){odd, i & 1, i & 2, i & 4, i & 8, false};
         return true;
     }
     i -= 16;
-    *r = (bwd_row){odd, true, i & 1, i & 2, false};
-    r->s.act = (ms_act)(1 + (i >> 2));
-    return r->s.act < MS_ACT_COUNT;
+    if (i < WITH_ACT) {
+        *r = (bwd_row){odd, true, i & 1, i & 2, false, false};
+        r->s.act = (ms_act)(1 + (i >> 2));
+        return true;
+    }
+    i -= WITH_ACT;
+    if (i < SHAPES) *r = bwd_shape(i, true);
+    return i < SHAPES;
 }
 
 static bool linear_bwd(int i, ms_case *c)
@@ -157,9 +179,10 @@ static bool linear_bwd(int i, ms_case *c)
     c->flops = 2.0 * N * I * O * (r.dx + r.dw);
     c->bench = r.s.bench;
     c->slow = r.s.slow;
-    snprintf(c->label, sizeof c->label, "N=%d I=%d O=%d %s%s%s%s%s", N, I, O, ms_act_name(r.s.act),
-             r.dx ? " dx" : "", r.dw ? " dw" : "", r.db ? " db" : "",
-             r.accumulate ? " accumulate" : "");
+    c->bf16 = r.bf16;
+    snprintf(c->label, sizeof c->label, "N=%d I=%d O=%d %s%s%s%s%s%s", N, I, O,
+             ms_act_name(r.s.act), r.dx ? " dx" : "", r.dw ? " dw" : "", r.db ? " db" : "",
+             r.accumulate ? " accumulate" : "", r.bf16 ? " bf16" : "");
     return true;
 }
 

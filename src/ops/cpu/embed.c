@@ -24,14 +24,12 @@ static void fwd_row(const fwd *f, int n, int T)
     }
     CPU(stored_rows)(y, a->e, ((const int32_t *)a->id.data)[n], 1);
     pos = cpu_row(a->pos, seq.start + t);
-    for (int i = 0; i < C; i++) y[i] = scale * y[i] + (pos ? pos[i] : 0);
-    for (int i = 0; f->drop.on && i < C; i += 64) {
-        float mask[64];
-        int m = C - i < 64 ? C - i : 64;
-
-        cpu_drop_mask(&f->drop, (uint32_t)n, i, m, mask);
-        for (int j = 0; j < m; j++) y[i + j] *= mask[j];
-    }
+    if (pos)
+        VF_ROW(i, m, C,
+               vf_store_part(y + i, scale * vf_load_part(y + i, m) + vf_load_part(pos + i, m), m););
+    else if (scale != 1)
+        VF_ROW(i, m, C, vf_store_part(y + i, scale * vf_load_part(y + i, m), m););
+    cpu_drop_row(&f->drop, (uint32_t)n, 0, C, y, y, NULL);
 }
 
 static void fwd_region(void *arg, int thread, int threads)
@@ -48,7 +46,7 @@ void CPU(embed_fwd)(ms_queue *q, const ms_embed_fwd_args *a)
 {
     fwd f = {a, cpu_drop_of(q, a->drop)};
 
-    cpu_run(q, ms_count(a->y), fwd_region, &f);
+    cpu_run(q, (f.drop.on ? 36 : 12) * ms_count(a->y), fwd_region, &f);
 }
 
 /* -- backward -------------------------------------------------------------------------------- */
@@ -58,35 +56,53 @@ typedef struct {
     cpu_drop drop;
 } bwd;
 
-/* A thread owns columns and takes all rows in order: the sums do not depend on the threads. */
+/* to += scale * dy; to may be NULL. */
+static void add_row(float *to, const float *dy, float scale, int n)
+{
+    if (to)
+        VF_ROW(
+            i, m, n,
+            vf_store_part(to + i, vf_load_part(to + i, m) + scale * vf_load_part(dy + i, m), m););
+}
+
+/* Row n into those of its two rows that are not NULL. */
+static void bwd_row(const bwd *f, int n, float *de, float *dpos)
+{
+    enum { PART = 256 };
+    const ms_embed_bwd_args *a = f->a;
+    int C = a->dy.dim[1];
+    float scale = (float)a->scale, kept[PART];
+
+    for (int i = 0, m; i < C; i += m) {
+        const float *dy = cpu_row(a->dy, n) + i;
+
+        m = C - i < PART ? C - i : PART;
+        if (f->drop.on) {
+            cpu_drop_row(&f->drop, (uint32_t)n, i, m, kept, dy, NULL);
+            dy = kept;
+        }
+        add_row(de ? de + i : NULL, dy, scale, m);
+        add_row(dpos ? dpos + i : NULL, dy, 1, m);
+    }
+}
+
+/* A thread owns groups of ids and of positions and takes the rows in order: the sums do not depend
+ * on the threads.  Of single rows, or shares of columns, the neighbour's cache would fetch too. */
+enum { OWNED = 16 };
+
 static void bwd_region(void *arg, int thread, int threads)
 {
     const bwd *f = arg;
     const ms_embed_bwd_args *a = f->a;
-    int N = a->dy.dim[0], T = N / a->seq.dim[0], C = a->dy.dim[1];
-    float scale = (float)a->scale;
-    size_t first, last;
+    int N = a->dy.dim[0], T = N / a->seq.dim[0];
 
-    ms_share((size_t)C, 64, thread, threads, &first, &last);
     for (int n = 0; n < N; n++) {
         ms_seq seq = cpu_seq(a->seq, n / T);
-        float *de, *dpos;
-        const float *dy = cpu_row(a->dy, n);
+        int id = ((const int32_t *)a->id.data)[n], position = seq.start + n % T;
+        float *de = id / OWNED % threads == thread ? cpu_row(a->de, id) : NULL;
+        float *dpos = position / OWNED % threads == thread ? cpu_row(a->dpos, position) : NULL;
 
-        if (n % T >= seq.length) continue;
-        de = cpu_row(a->de, ((const int32_t *)a->id.data)[n]);
-        dpos = cpu_row(a->dpos, seq.start + n % T);
-        for (size_t i = first; i < last; i += 64) {
-            float mask[64];
-            int m = last - i < 64 ? (int)(last - i) : 64;
-
-            if (f->drop.on)
-                cpu_drop_mask(&f->drop, (uint32_t)n, (int)i, m, mask);
-            else
-                for (int j = 0; j < m; j++) mask[j] = 1;
-            for (int j = 0; j < m; j++) de[i + (size_t)j] += scale * (mask[j] * dy[i + (size_t)j]);
-            for (int j = 0; dpos && j < m; j++) dpos[i + (size_t)j] += mask[j] * dy[i + (size_t)j];
-        }
+        if (n % T < seq.length && (de || dpos)) bwd_row(f, n, de, dpos);
     }
 }
 
@@ -94,5 +110,5 @@ void CPU(embed_bwd)(ms_queue *q, const ms_embed_bwd_args *a)
 {
     bwd f = {a, cpu_drop_of(q, a->drop)};
 
-    cpu_run(q, ms_count(a->dy), bwd_region, &f);
+    cpu_run(q, (f.drop.on ? 44 : 20) * ms_count(a->dy), bwd_region, &f);
 }

@@ -23,46 +23,52 @@ void CPU(gather_last)(ms_queue *q, const ms_gather_last_args *a)
 
 static float highest(const float *z, int V)
 {
-    vf most = vf_all(-INFINITY);
+    vf none = vf_all(-INFINITY), most[2] = {none, none};
     int i = 0;
-    float high;
 
-    for (; i + VF <= V; i += VF) most = vf_max(vf_load(z + i), most);
-    high = vf_highest(most);
-    for (; i < V; i++) high = z[i] > high ? z[i] : high;
-    return high;
+    for (; i + 2 * VF <= V; i += 2 * VF) {
+        most[0] = vf_max(vf_load(z + i), most[0]);
+        most[1] = vf_max(vf_load(z + i + VF), most[1]);
+    }
+    for (; i < V; i += VF)
+        most[0] = vf_max(vf_load_part_or(z + i, V - i < VF ? V - i : VF, none), most[0]);
+    return vf_highest(vf_max(most[0], most[1]));
 }
 
-/* Sum of exp(z - max); lanes past the end are taken out one by one. */
-static float sum_exp(const float *z, float max, int V)
+/* exp of a vector of z - max, which goes to e unless that is NULL, too. */
+static inline vf exp_part(float *e, const float *z, float max, int m)
+{
+    vf x = vf_exp(vf_load_part_or(z, m, vf_all(-INFINITY)) - max);
+
+    if (e) vf_store_part(e, x, m);
+    return x;
+}
+
+/* Sum of exp(z - max); e may be z. */
+static float sum_exp(float *e, const float *z, float max, int V)
 {
     vf sum[2] = {{0}, {0}};
-    float rest = 0;
     int i = 0;
 
-    for (; i + VF <= V; i += VF) sum[i / VF % 2] += vf_exp(vf_load(z + i) - max);
-    if (i < V) {
-        float lane[VF];
-
-        vf_store(lane, vf_exp(vf_load_part(z + i, V - i) - max));
-        for (int j = 0; j < V - i; j++) rest += lane[j];
-    }
-    return vf_sum(sum[0] + sum[1]) + rest;
+    for (; i + 2 * VF <= V; i += 2 * VF)
+        for (int k = 0; k < 2; k++)
+            sum[k] += exp_part(e ? e + i + k * VF : NULL, z + i + k * VF, max, VF);
+    for (; i < V; i += VF)
+        sum[0] += exp_part(e ? e + i : NULL, z + i, max, V - i < VF ? V - i : VF);
+    return vf_sum(sum[0] + sum[1]);
 }
 
 /* loss = log sum exp z - z[t]; dz = (softmax z - onehot t) * scale; dz may be z */
 static void row(float *loss, float *dz, const float *z, int V, int target, float scale)
 {
-    float max = highest(z, V), at_target = z[target], lse = max + logf(sum_exp(z, max, V));
+    float max = highest(z, V), at_target = z[target];
+    float sum = sum_exp(dz, z, max, V), lse = max + logf(sum), factor = scale / sum;
 
     *loss = lse - at_target;
     if (!dz) return;
-    for (int i = 0; i < V; i += VF) {
-        int m = V - i < VF ? V - i : VF;
-
-        vf_store_part(dz + i, vf_exp(vf_load_part(z + i, m) - lse) * scale, m);
-    }
-    dz[target] = (expf(at_target - lse) - 1) * scale;
+    at_target = dz[target] / sum;
+    VF_ROW(i, m, V, vf_store_part(dz + i, vf_load_part(dz + i, m) * factor, m););
+    dz[target] = (at_target - 1) * scale;
 }
 
 typedef struct {
@@ -95,7 +101,7 @@ void CPU(cross_entropy)(ms_queue *q, const ms_cross_entropy_args *a)
 {
     job f = {a, q->step->grad_scale};
 
-    cpu_run(q, 8 * ms_count(a->z), region, &f);
+    cpu_run(q, 24 * ms_count(a->z), region, &f);
 }
 
 /* In double, on one thread: a few thousand numbers. */

@@ -1,76 +1,119 @@
-/* norm - LayerNorm and RMSNorm of rows, alone and behind a residual add */
+/* norm - LayerNorm and RMSNorm of rows, alone and behind a residual add
+ *
+ * Rows are taken in groups of four where they fit the first cache: a row is short, and its sums
+ * would have to be waited for.  A row's bits are the same in a group and alone. */
 #include "ops/cpu/kernel.h"
 
 #include <math.h>
 
-/* -- one row --------------------------------------------------------------------------------- */
+enum { GROUP = 4, GROUP_COLUMNS = 2048 };
 
-static float sum_row(const float *x, int C)
+/* How many rows from n on to take together. */
+static int group_rows(size_t n, size_t last, int C)
 {
-    vf sum[2] = {{0}, {0}};
-    int i = 0;
-
-    for (; i + 2 * VF <= C; i += 2 * VF) {
-        sum[0] += vf_load(x + i);
-        sum[1] += vf_load(x + i + VF);
-    }
-    for (; i + VF <= C; i += VF) sum[0] += vf_load(x + i);
-    if (i < C) sum[1] += vf_load_part(x + i, C - i);
-    return vf_sum(sum[0] + sum[1]);
-}
-
-/* Sum of (x - mean)^2. */
-static float square_row(const float *x, float mean, int C)
-{
-    vf sum[2] = {{0}, {0}};
-    int i = 0;
-
-    for (; i + VF <= C; i += VF) {
-        vf d = vf_load(x + i) - mean;
-
-        sum[i / VF % 2] += d * d;
-    }
-    for (; i < C; i++) {
-        float d = x[i] - mean;
-
-        sum[0][i % VF] += d * d;
-    }
-    return vf_sum(sum[0] + sum[1]);
-}
-
-void CPU(norm_row)(float *y, float *stat, const float *x, const float *w, const float *b, int C,
-                   float eps, bool rms)
-{
-    float mean = rms ? 0 : sum_row(x, C) / (float)C;
-    float rstd = 1 / sqrtf(square_row(x, mean, C) / (float)C + eps);
-
-    if (stat) stat[0] = mean, stat[1] = rstd;
-    for (int i = 0; i < C; i++) {
-        float v = (x[i] - mean) * rstd;
-
-        if (w) v *= w[i];
-        y[i] = b ? v + b[i] : v;
-    }
+    return C <= GROUP_COLUMNS && last - n >= GROUP ? GROUP : 1;
 }
 
 /* -- forward --------------------------------------------------------------------------------- */
 
+/* Sums of R rows of x, C apart: of x - mean, squared when so asked. */
+static inline __attribute__((always_inline)) void
+sum_rows(float *sum, const float *x, const float *mean, int C, int R, bool squared)
+{
+    vf part[GROUP][2];
+    int i = 0;
+
+    for (int r = 0; r < R; r++) part[r][0] = part[r][1] = vf_all(0);
+    for (; i + 2 * VF <= C; i += 2 * VF)
+        for (int r = 0; r < R; r++)
+            for (int k = 0; k < 2; k++) {
+                vf d = vf_load(x + (size_t)r * (size_t)C + i + k * VF) - mean[r];
+
+                part[r][k] += squared ? d * d : d;
+            }
+    for (; i < C; i += VF)
+        for (int r = 0; r < R; r++) {
+            vf rest = vf_all(mean[r]);
+            vf d = vf_load_part_or(x + (size_t)r * (size_t)C + i, C - i < VF ? C - i : VF, rest);
+
+            d -= mean[r];
+            part[r][0] += squared ? d * d : d;
+        }
+    for (int r = 0; r < R; r++) sum[r] = vf_sum(part[r][0] + part[r][1]);
+}
+
+/* y = (x - mean) rstd w + b; w and b may be NULL. */
+static void scale_row(float *y, const float *x, float mean, float rstd, const float *w,
+                      const float *b, int C)
+{
+    if (w && b)
+        VF_ROW(i, m, C, vf v = (vf_load_part(x + i, m) - mean) * rstd * vf_load_part(w + i, m);
+               vf_store_part(y + i, v + vf_load_part(b + i, m), m););
+    else if (w)
+        VF_ROW(i, m, C, vf v = (vf_load_part(x + i, m) - mean) * rstd;
+               vf_store_part(y + i, v * vf_load_part(w + i, m), m););
+    else if (b)
+        VF_ROW(i, m, C, vf v = (vf_load_part(x + i, m) - mean) * rstd;
+               vf_store_part(y + i, v + vf_load_part(b + i, m), m););
+    else
+        VF_ROW(i, m, C, vf_store_part(y + i, (vf_load_part(x + i, m) - mean) * rstd, m););
+}
+
+typedef struct {
+    const float *w, *b;
+    int C;
+    float eps;
+    bool rms;
+} norm;
+
+/* R rows side by side; stat (R, 2) may be NULL. */
+static inline __attribute__((always_inline)) void norm_rows(const norm *f, float *y, float *stat,
+                                                            const float *x, int R)
+{
+    float mean[GROUP], square[GROUP], rstd[GROUP];
+
+    for (int r = 0; r < R; r++) mean[r] = 0;
+    if (!f->rms) sum_rows(mean, x, mean, f->C, R, false);
+    for (int r = 0; r < R; r++) mean[r] /= (float)f->C;
+    sum_rows(square, x, mean, f->C, R, true);
+    for (int r = 0; r < R; r++) rstd[r] = 1 / sqrtf(square[r] / (float)f->C + f->eps);
+    for (int r = 0; r < R; r++) {
+        size_t at = (size_t)r * (size_t)f->C;
+
+        scale_row(y + at, x + at, mean[r], rstd[r], f->w, f->b, f->C);
+        if (stat) stat[2 * r] = mean[r], stat[2 * r + 1] = rstd[r];
+    }
+}
+
+static void norm_group(const norm *f, float *y, float *stat, const float *x, int R)
+{
+    if (R == GROUP)
+        norm_rows(f, y, stat, x, GROUP);
+    else
+        norm_rows(f, y, stat, x, 1);
+}
+
 static void fwd_region(void *arg, int thread, int threads)
 {
     const ms_norm_fwd_args *a = arg;
+    norm f = {a->w.data, a->b.data, a->x.dim[1], (float)a->eps, a->rms};
     size_t first, last;
+    int R;
 
     ms_share((size_t)a->x.dim[0], 1, thread, threads, &first, &last);
-    for (size_t n = first; n < last; n++) CPU(norm_row)
-    (cpu_row(a->y, (int)n), cpu_row(a->stat, (int)n), cpu_row(a->x, (int)n), a->w.data, a->b.data,
-     a->x.dim[1], (float)a->eps, a->rms);
+    for (size_t n = first; n < last; n += (size_t)R) {
+        R = group_rows(n, last, f.C);
+        norm_group(&f, cpu_row(a->y, (int)n), cpu_row(a->stat, (int)n), cpu_row(a->x, (int)n), R);
+    }
 }
+
+enum { FWD_WORK = 14, BWD_WORK = 24 }; /* of an element, as cpu_run counts */
 
 void CPU(norm_fwd)(ms_queue *q, const ms_norm_fwd_args *a)
 {
     ms_norm_fwd_args copy = *a;
 
-    cpu_run(q, 4 * ms_count(a->x), fwd_region, &copy);
+    cpu_run(q, FWD_WORK * ms_count(a->x), fwd_region, &copy);
 }
 
 typedef struct {
@@ -78,38 +121,21 @@ typedef struct {
     cpu_drop drop;
 } add_fwd;
 
-/* r = x + mask * f */
-static void add_row(const cpu_drop *drop, int n, float *r, const float *x, const float *f, int C)
-{
-    float mask[64];
-
-    if (!drop->on) {
-        for (int i = 0; i < C; i++) r[i] = x[i] + f[i];
-        return;
-    }
-    for (int i = 0; i < C; i += 64) {
-        int m = C - i < 64 ? C - i : 64;
-
-        cpu_drop_mask(drop, (uint32_t)n, i, m, mask);
-        for (int j = 0; j < m; j++) r[i + j] = x[i + j] + mask[j] * f[i + j];
-    }
-}
-
 static void add_fwd_region(void *arg, int thread, int threads)
 {
     const add_fwd *f = arg;
     const ms_add_norm_fwd_args *a = f->a;
-    int C = a->x.dim[1];
+    norm to = {a->w.data, a->b.data, a->x.dim[1], (float)a->eps, a->rms};
     size_t first, last;
+    int R;
 
     ms_share((size_t)a->x.dim[0], 1, thread, threads, &first, &last);
-    for (size_t i = first; i < last; i++) {
-        int n = (int)i;
-        float *r = cpu_row(a->r, n);
-
-        add_row(&f->drop, n, r, cpu_row(a->x, n), cpu_row(a->f, n), C);
-        CPU(norm_row)
-        (cpu_row(a->y, n), cpu_row(a->stat, n), r, a->w.data, a->b.data, C, (float)a->eps, a->rms);
+    for (size_t n = first; n < last; n += (size_t)R) {
+        R = group_rows(n, last, to.C);
+        for (int i = (int)n; i < (int)n + R; i++)
+            cpu_drop_row(&f->drop, (uint32_t)i, 0, to.C, cpu_row(a->r, i), cpu_row(a->f, i),
+                         cpu_row(a->x, i));
+        norm_group(&to, cpu_row(a->y, (int)n), cpu_row(a->stat, (int)n), cpu_row(a->r, (int)n), R);
     }
 }
 
@@ -117,115 +143,153 @@ void CPU(add_norm_fwd)(ms_queue *q, const ms_add_norm_fwd_args *a)
 {
     add_fwd f = {a, cpu_drop_of(q, a->drop)};
 
-    cpu_run(q, 5 * ms_count(a->x), add_fwd_region, &f);
+    cpu_run(q, FWD_WORK * ms_count(a->x), add_fwd_region, &f);
 }
 
 /* -- backward -------------------------------------------------------------------------------- */
 
-enum { COLUMNS = 64, CHUNK = 32 };
-
-/* Adds rows [row, end) of columns [first, first + m) to dw and db by way of partial sums. */
-static void weight_chunk(const ms_norm_bwd_args *a, int row, int end, int first, int m)
-{
-    float sum_w[COLUMNS] = {0}, sum_b[COLUMNS] = {0};
-    float *dw = a->dw.data, *db = a->db.data;
-
-    for (int n = row; n < end; n++) {
-        const float *dy = cpu_row(a->dy, n) + first, *x = cpu_row(a->x, n) + first;
-        const float *stat = cpu_row(a->stat, n);
-
-        for (int i = 0; i < m; i++) {
-            sum_w[i] += dy[i] * ((x[i] - stat[0]) * stat[1]);
-            sum_b[i] += dy[i];
-        }
-    }
-    for (int i = 0; dw && i < m; i++) dw[first + i] += sum_w[i];
-    for (int i = 0; db && i < m; i++) db[first + i] += sum_b[i];
-}
-
-/* dw += sum of dy * xhat, db += sum of dy over all rows, columns [first, last). */
-static void weight_columns(const ms_norm_bwd_args *a, size_t first, size_t last)
-{
-    int N = a->x.dim[0];
-
-    for (size_t i = first; i < last; i += COLUMNS)
-        for (int n = 0; n < N; n += CHUNK)
-            weight_chunk(a, n, n + CHUNK < N ? n + CHUNK : N, (int)i,
-                         last - i < COLUMNS ? (int)(last - i) : COLUMNS);
-}
-
-/* dx = rstd (g - mean g - xhat mean(g xhat)), g = w dy; RMSNorm has no mean g. */
-static void bwd_row(const ms_norm_bwd_args *a, int n)
-{
-    int C = a->x.dim[1];
-    float *dx = cpu_row(a->dx, n);
-    const float *dy = cpu_row(a->dy, n), *x = cpu_row(a->x, n), *stat = cpu_row(a->stat, n);
-    const float *w = a->w.data;
-    float mean = stat[0], rstd = stat[1], mean_g, mean_gx;
-    vf sum_g = {0}, sum_gx = {0};
-
-    for (int i = 0; i < C; i += VF) {
-        int m = C - i < VF ? C - i : VF;
-        vf g = vf_load_part(dy + i, m), xhat = (vf_load_part(x + i, m) - mean) * rstd;
-
-        if (w) g *= vf_load_part(w + i, m);
-        sum_g += g;
-        sum_gx += g * xhat; /* g is zero in lanes past the end */
-    }
-    mean_g = a->rms ? 0 : vf_sum(sum_g) / (float)C;
-    mean_gx = vf_sum(sum_gx) / (float)C;
-    for (int i = 0; i < C; i++) {
-        float g = w ? dy[i] * w[i] : dy[i], xhat = (x[i] - mean) * rstd;
-        float d = rstd * (g - mean_g - xhat * mean_gx);
-
-        dx[i] = a->accumulate ? dx[i] + d : d;
-    }
-}
+/* The rows are cut into chunks whose size depends on the shape alone.  A chunk's sums for dw and db
+ * go to a place of their own, and chunks are added in order: the same sums on any threads. */
+enum { CHUNK = 32, CHUNKS = 64 };
 
 typedef struct {
     ms_norm_bwd_args a;
     ms_tensor df; /* absent: no dropout behind */
     cpu_drop drop;
-    ms_pool *pool;
+    ms_queue *q;
+    float *part; /* (chunks, 2, C): sums of dw and db; NULL: one chunk, or no sums are wanted */
+    int chunks, chunk_rows;
 } bwd;
 
-static void drop_row(const bwd *f, int n)
+/* What a row of the backward needs: dx = rstd (g - mean_g - xhat mean_gx), with g = w dy. */
+typedef struct {
+    float mean, rstd, mean_g, mean_gx;
+} row_means;
+
+static inline __attribute__((always_inline)) void mean_rows(const ms_norm_bwd_args *a, int n, int R,
+                                                            row_means *to)
 {
-    float *df = cpu_row(f->df, n), mask[64];
-    const float *dr = cpu_row(f->a.dx, n);
-    int C = f->a.x.dim[1];
+    int C = a->x.dim[1];
+    const float *dy = cpu_row(a->dy, n), *x = cpu_row(a->x, n), *w = a->w.data;
+    vf sum_g[GROUP], sum_gx[GROUP];
 
-    for (int i = 0; df && i < C; i += 64) {
-        int m = C - i < 64 ? C - i : 64;
+    for (int r = 0; r < R; r++) {
+        const float *stat = cpu_row(a->stat, n + r);
 
-        if (f->drop.on) cpu_drop_mask(&f->drop, (uint32_t)n, i, m, mask);
-        for (int j = 0; j < m; j++) df[i + j] = f->drop.on ? dr[i + j] * mask[j] : dr[i + j];
+        to[r].mean = stat[0];
+        to[r].rstd = stat[1];
+        sum_g[r] = sum_gx[r] = vf_all(0);
+    }
+    VF_ROW(
+        i, m, C, vf gain = w ? vf_load_part(w + i, m) : vf_all(1); for (int r = 0; r < R; r++) {
+            size_t at = (size_t)r * (size_t)C + (size_t)i;
+            vf g = vf_load_part(dy + at, m) * gain; /* zero in lanes past the end */
+
+            sum_g[r] += g;
+            sum_gx[r] += g * (vf_load_part(x + at, m) - to[r].mean);
+        });
+    for (int r = 0; r < R; r++) {
+        to[r].mean_g = a->rms ? 0 : vf_sum(sum_g[r]) / (float)C;
+        to[r].mean_gx = vf_sum(sum_gx[r]) * to[r].rstd / (float)C;
     }
 }
 
-/* Weights first, by columns, since dx may alias dy; then rows. */
+/* R rows: dx, and their part of dw and db; dw and db may be NULL. */
+static inline __attribute__((always_inline)) void bwd_rows(const bwd *f, int n, int R, float *dw,
+                                                           float *db)
+{
+    const ms_norm_bwd_args *a = &f->a;
+    int C = a->x.dim[1];
+    const float *dy = cpu_row(a->dy, n), *x = cpu_row(a->x, n), *w = a->w.data;
+    float *dx = cpu_row(a->dx, n), *df = f->drop.on ? NULL : cpu_row(f->df, n);
+    row_means mean[GROUP];
+
+    mean_rows(a, n, R, mean);
+    VF_ROW(
+        i, m, C, vf gain = w ? vf_load_part(w + i, m) : vf_all(1); vf sum_w = {0}; vf sum_b = {0};
+        for (int r = 0; r < R; r++) {
+            size_t at = (size_t)r * (size_t)C + (size_t)i;
+            vf d = vf_load_part(dy + at, m);
+            vf xhat = (vf_load_part(x + at, m) - mean[r].mean) * mean[r].rstd;
+            vf to = (d * gain - mean[r].mean_g - xhat * mean[r].mean_gx) * mean[r].rstd;
+
+            sum_w += d * xhat;
+            sum_b += d;
+            if (a->accumulate) to += vf_load_part(dx + at, m);
+            vf_store_part(dx + at, to, m);
+            if (df) vf_store_part(df + at, to, m);
+        } if (dw) vf_store_part(dw + i, vf_load_part(dw + i, m) + sum_w, m);
+        if (db) vf_store_part(db + i, vf_load_part(db + i, m) + sum_b, m););
+    for (int r = 0; f->drop.on && r < R; r++)
+        cpu_drop_row(&f->drop, (uint32_t)(n + r), 0, C, cpu_row(f->df, n + r),
+                     cpu_row(a->dx, n + r), NULL);
+}
+
+static void bwd_chunk(const bwd *f, int chunk)
+{
+    int C = f->a.x.dim[1], N = f->a.x.dim[0], first = chunk * f->chunk_rows, R;
+    int last = N - first < f->chunk_rows ? N : first + f->chunk_rows;
+    float *dw = f->a.dw.data, *db = f->a.db.data;
+
+    if (f->part) {
+        dw = f->part + (size_t)chunk * 2 * (size_t)C;
+        db = dw + C;
+        memset(dw, 0, 2 * (size_t)C * sizeof *dw);
+    }
+    for (int n = first; n < last; n += R) {
+        R = group_rows((size_t)n, (size_t)last, C);
+        if (R == GROUP)
+            bwd_rows(f, n, GROUP, dw, db);
+        else
+            bwd_rows(f, n, 1, dw, db);
+    }
+}
+
+/* to += the sums of all chunks, columns [first, last); part is that of the first chunk. */
+static void add_chunks(const bwd *f, float *to, const float *part, size_t first, size_t last)
+{
+    size_t C = (size_t)f->a.x.dim[1];
+
+    if (!to) return;
+    VF_ROW(i, m, (int)(last - first), vf sum = vf_load_part(to + first + i, m);
+           for (int k = 0; k < f->chunks; k++) sum +=
+           vf_load_part(part + (size_t)k * 2 * C + first + i, m);
+           vf_store_part(to + first + i, sum, m););
+}
+
 static void bwd_region(void *arg, int thread, int threads)
 {
     const bwd *f = arg;
-    size_t first, last;
+    size_t first, last, C = (size_t)f->a.x.dim[1];
 
-    if (ms_present(f->a.dw) || ms_present(f->a.db)) {
-        ms_share((size_t)f->a.x.dim[1], 16, thread, threads, &first, &last);
-        weight_columns(&f->a, first, last);
-        if (threads > 1) ms_pool_barrier(f->pool);
-    }
-    ms_share((size_t)f->a.x.dim[0], 1, thread, threads, &first, &last);
-    for (size_t n = first; n < last; n++) {
-        bwd_row(&f->a, (int)n);
-        drop_row(f, (int)n);
-    }
+    ms_share((size_t)f->chunks, 1, thread, threads, &first, &last);
+    for (size_t k = first; k < last; k++) bwd_chunk(f, (int)k);
+    if (!f->part) return;
+    if (threads > 1) ms_pool_barrier(f->q->device->pool);
+    ms_share(C, VF, thread, threads, &first, &last);
+    add_chunks(f, f->a.dw.data, f->part, first, last);
+    add_chunks(f, f->a.db.data, f->part + C, first, last);
+}
+
+static void bwd_run(bwd *f)
+{
+    int N = f->a.x.dim[0], most = MS_CPU_WORK_BYTES / 8 / f->a.x.dim[1];
+    bool sums = ms_present(f->a.dw) || ms_present(f->a.db);
+
+    f->chunks = (N + CHUNK - 1) / CHUNK;
+    if (f->chunks > CHUNKS) f->chunks = CHUNKS;
+    if (sums && f->chunks > most) f->chunks = most > 1 ? most : 1;
+    f->chunk_rows = ((N + f->chunks - 1) / f->chunks + GROUP - 1) / GROUP * GROUP;
+    f->chunks = (N + f->chunk_rows - 1) / f->chunk_rows;
+    f->part = sums && f->chunks > 1 ? cpu_work(f->q, 0) : NULL;
+    cpu_run(f->q, BWD_WORK * ms_count(f->a.x), bwd_region, f);
 }
 
 void CPU(norm_bwd)(ms_queue *q, const ms_norm_bwd_args *a)
 {
-    bwd f = {.a = *a, .pool = q->device->pool};
+    bwd f = {.a = *a, .q = q};
 
-    cpu_run(q, 8 * ms_count(a->x), bwd_region, &f);
+    bwd_run(&f);
 }
 
 void CPU(add_norm_bwd)(ms_queue *q, const ms_add_norm_bwd_args *a)
@@ -241,7 +305,7 @@ void CPU(add_norm_bwd)(ms_queue *q, const ms_add_norm_bwd_args *a)
                    .accumulate = a->accumulate},
              .df = a->df,
              .drop = cpu_drop_of(q, a->drop),
-             .pool = q->device->pool};
+             .q = q};
 
-    cpu_run(q, 9 * ms_count(a->r), bwd_region, &f);
+    bwd_run(&f);
 }

@@ -36,20 +36,6 @@ static inline void vf_store(float *p, vf v)
     memcpy(p, &v, sizeof v);
 }
 
-/* The first n floats; the other lanes are zeros. */
-static inline vf vf_load_part(const float *p, int n)
-{
-    vf v = {0};
-
-    memcpy(&v, p, (size_t)n * sizeof *p);
-    return v;
-}
-
-static inline void vf_store_part(float *p, vf v, int n)
-{
-    memcpy(p, &v, (size_t)n * sizeof *p);
-}
-
 static inline vf vf_all(float x)
 {
     return (vf){0} + x;
@@ -61,30 +47,113 @@ static inline vf vf_select(vi mask, vf a, vf b)
     return (vf)((mask & (vi)a) | (~mask & (vi)b));
 }
 
+/* Lanes of a where mask is set, else 0. */
+static inline vf vf_keep(vi mask, vf a)
+{
+    return (vf)(mask & (vi)a);
+}
+
+/* -- part of a vector, greater and smaller --------------------------------------------------- */
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+#if VF_BYTES >= 32
+#include "ops/cpu/x86/simd.h"
+#else
+
+/* a > b ? a : b, so that b passes when one is not a number; vf_min likewise. */
 static inline vf vf_max(vf a, vf b)
 {
     return vf_select(a > b, a, b);
 }
 
+static inline vf vf_min(vf a, vf b)
+{
+    return vf_select(a < b, a, b);
+}
+
+/* The first n floats, n <= VF; the other lanes are those of rest. */
+static inline vf vf_load_part_or(const float *p, int n, vf rest)
+{
+    if (n == VF) return vf_load(p);
+    for (int i = 0; i < n; i++) rest[i] = p[i];
+    return rest;
+}
+
+static inline void vf_store_part(float *p, vf v, int n)
+{
+    if (n == VF)
+        vf_store(p, v);
+    else
+        for (int i = 0; i < n; i++) p[i] = v[i];
+}
+#endif
+
+/* The first n floats, n <= VF; the other lanes are zeros. */
+static inline vf vf_load_part(const float *p, int n)
+{
+    return vf_load_part_or(p, n, (vf){0});
+}
+
+/* Runs statements over n floats, i being the first of a vector and m how many of it there are:
+ * whole vectors, where m is the constant VF, then the rest. */
+#define VF_ROW(i, m, n, ...)                                                                       \
+    do {                                                                                           \
+        int i = 0, vf_row_n = (n);                                                                 \
+        for (; i + VF <= vf_row_n; i += VF) {                                                      \
+            enum { m = VF };                                                                       \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+        if (i < vf_row_n) {                                                                        \
+            int m = vf_row_n - i;                                                                  \
+            __VA_ARGS__                                                                            \
+        }                                                                                          \
+    } while (0)
+
+/* -- across a vector ------------------------------------------------------------------------- */
+
+/* Lane i gets lane i + n of v; what the upper lanes get means nothing. */
+#define LOWER(v, n) __builtin_shufflevector(v, v, LANES_FROM(n))
+#if VF_BYTES == 64
+#define LANES_FROM(n)                                                                              \
+    (n), (n) + 1 % (n), (n) + 2 % (n), (n) + 3 % (n), (n) + 4 % (n), (n) + 5 % (n), (n) + 6 % (n), \
+        (n) + 7 % (n), (n), (n), (n), (n), (n), (n), (n), (n)
+#elif VF_BYTES == 32
+#define LANES_FROM(n) (n), (n) + 1 % (n), (n) + 2 % (n), (n) + 3 % (n), (n), (n), (n), (n)
+#elif VF_BYTES == 16
+#define LANES_FROM(n) (n), (n) + 1 % (n), (n), (n)
+#endif
+
 /* Upper half onto lower half until one is left: the tree of vf_sums. */
 static inline float vf_sum(vf v)
 {
-    float lane[VF];
-
-    memcpy(lane, &v, sizeof v);
-    for (int half = VF / 2; half > 0; half /= 2)
-        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
-    return lane[0];
+#if VF_BYTES >= 64
+    v += LOWER(v, 8);
+#endif
+#if VF_BYTES >= 32
+    v += LOWER(v, 4);
+#endif
+#if VF_BYTES >= 16
+    v += LOWER(v, 2);
+    v += LOWER(v, 1);
+#endif
+    return v[0];
 }
 
 static inline float vf_highest(vf v)
 {
-    float lane[VF], most;
-
-    memcpy(lane, &v, sizeof v);
-    most = lane[0];
-    for (int i = 1; i < VF; i++) most = lane[i] > most ? lane[i] : most;
-    return most;
+#if VF_BYTES >= 64
+    v = vf_max(v, LOWER(v, 8));
+#endif
+#if VF_BYTES >= 32
+    v = vf_max(v, LOWER(v, 4));
+#endif
+#if VF_BYTES >= 16
+    v = vf_max(v, LOWER(v, 2));
+    v = vf_max(v, LOWER(v, 1));
+#endif
+    return v[0];
 }
 
 /* The sums of VF vectors as one vector, each by the tree of vf_sum: neighbours are folded together.
@@ -150,39 +219,71 @@ static inline vf vf_sums(const vf v[VF])
 #endif
 }
 
-/* exp to 2 ulp; 0 below -103.97, infinity above 88.73, NaN stays.
- * x = n ln 2 + r with |r| <= ln 2 / 2; exp r by its Taylor series to r^7; 2^n in two steps, so that
- * results near both ends of the range come out.  No library call. */
+/* -- functions ------------------------------------------------------------------------------- */
+
+/* No library call; the bounds are those that tests/ops/test_simd.c checks in every build, in units
+ * of the last place of the result.  tanh and erf come in the forms that activations are made of,
+ * which stay precise where they go to 0: (1 + tanh x/2) / 2 and (1 + erf x/sqrt 2) / 2. */
+
+#if VF_BYTES < 64
+/* x * 2^n for whole n in [-254, 254], in two steps, so that results near both ends come out. */
+static inline vf vf_scale2(vf x, vf n)
+{
+    const vf magic = vf_all(12582912.0f); /* 1.5 * 2^23: adding it puts n into the lowest bits */
+    vi whole = (vi)(n + magic) - (vi)magic, half;
+
+    whole = whole & (vi)(n == n); /* NaN: any finite power will do */
+    half = whole >> 1;
+    return x * (vf)((half + 127) << 23) * (vf)((whole - half + 127) << 23);
+}
+#endif
+
+/* exp to 1.25 ulp; 0 below -103.97, infinity above 88.73, NaN stays.
+ * x = n ln 2 + r with |r| <= ln 2 / 2; exp r by a polynomial fitted there (1e-8 relative). */
 static inline vf vf_exp(vf x)
 {
     const vf magic = vf_all(12582912.0f); /* 1.5 * 2^23: adding it rounds to a whole number */
-    vf low = vf_all(-104.0f), high = vf_all(89.0f), shifted, n, r, p;
-    vi whole, half;
+    vf n, r, p;
 
-    x = vf_select(x < low, low, x);
-    x = vf_select(x > high, high, x);
-    shifted = x * 1.44269504f + magic;
-    n = shifted - magic;
+    x = vf_min(vf_all(89.0f), vf_max(vf_all(-104.0f), x));
+    n = x * 1.44269504f + magic;
+    n = n - magic;
     r = x - n * 0.693145751953125f;    /* upper bits of ln 2: the product is exact */
     r = r - n * 1.428606765330187e-6f; /* the rest of ln 2 */
-    p = r * (1.0f / 5040) + 1.0f / 720;
-    p = p * r + 1.0f / 120;
-    p = p * r + 1.0f / 24;
-    p = p * r + 1.0f / 6;
+    p = r * 0.0013926213f + 0.008363203f;
+    p = p * r + 0.041666556f;
+    p = p * r + 0.16666576f;
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    whole = (vi)shifted - (vi)magic;
-    whole = whole & (vi)(x == x); /* NaN: any finite power will do */
-    half = whole >> 1;
-    p = p * (vf)((half + 127) << 23);
-    return p * (vf)((whole - half + 127) << 23);
+    return vf_scale2(p, n);
 }
 
-/* 1 / (1 + exp -x), to 4 ulp. */
+/* 1 / (1 + exp -x), to 3 ulp; results below the least normal float may be 0. */
 static inline vf vf_sigmoid(vf x)
 {
     return 1.0f / (1.0f + vf_exp(-x));
+}
+
+/* Phi(x), the normal distribution, and *density = exp(-x^2 / 2), to 8 + x^2/2 ulp (x^2 is rounded);
+ * results below the least normal float may be 0.
+ * With t = 1 / (1 + |x| / sqrt 8), Phi(-|x|) = t p(t) exp(-x^2 / 2), where p is a polynomial fitted
+ * for t in [0.165, 1] (4e-8 relative); below, exp is 0. */
+static inline vf vf_normal(vf x, vf *density)
+{
+    vf size = vf_max(x, -x), t = 1.0f / (1.0f + 0.353553391f * size), p, tail;
+
+    *density = vf_exp(-0.5f * x * x);
+    p = t * -0.029551685f + 0.14237176f;
+    p = p * t - 0.24377516f;
+    p = p * t + 0.13923487f;
+    p = p * t - 0.013452114f;
+    p = p * t + 0.10140264f;
+    p = p * t + 0.12153684f;
+    p = p * t + 0.14118972f;
+    p = p * t + 0.1410431f;
+    tail = t * p * *density;
+    return vf_select(x < 0, tail, 1.0f - tail);
 }
 
 #endif

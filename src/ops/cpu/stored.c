@@ -1,65 +1,103 @@
-/* stored - products with weights as files have them
+/* stored - products with weights as files have them: who takes which rows
  *
- * A thread takes some rows of w at a time, expands them into memory that stays in its caches, and
- * multiplies all rows of x by them: the sums are those of linear_fwd with expanded weights. */
+ * Threads share the rows of w, so that each is read once.  Where the type of w or the queue asks
+ * for it, x is rounded first: few rows by each thread for itself, many by all, in memory they
+ * share. */
+#include "ops/cpu/stored.h"
+
 #include "base/quant_rows.h"
-#include "ops/cpu/kernel.h"
 
 #include <stddef.h>
 
-enum { EXPANDED_BYTES = 48 << 10, ROWS_LEAST = 4 };
+enum { GRAIN = 32 }; /* rows of w a thread takes a multiple of */
 
 void CPU(stored_rows)(float *out, ms_tensor w, int first, int rows)
 {
-    size_t row_bytes = (size_t)w.dim[1] / (size_t)ms_dtype_block(w.dtype) * ms_dtype_bytes(w.dtype);
-
-    quant_read(w.dtype, (const char *)w.data + (size_t)first * row_bytes, out,
+    quant_read(w.dtype, (const char *)w.data + (size_t)first * stored_row_bytes(w), out,
                (size_t)rows * (size_t)w.dim[1]);
 }
 
 typedef struct {
     ms_queue *q;
     const ms_linear_stored_args *a;
+    int step;         /* rows of x at a time: as many as the work memory holds */
+    bool int8, bf16;  /* how x is rounded, if at all */
+    bool shared;      /* by all threads, into one place */
+    size_t row_bytes; /* of rounded x */
 } product;
 
-static void take_rows(const product *p, int first, int rows, float *w)
+/* Rounds a share of rows [first, first + rows) of x. */
+static void round_rows(const product *p, char *to, int first, int rows, int thread, int threads)
 {
-    const ms_linear_stored_args *a = p->a;
-    int N = a->y.dim[0], I = a->x.dim[1], Y = a->y.dim[1];
-    const float *b = a->b.data;
+    int I = p->a->x.dim[1];
+    size_t lo, hi;
 
-    CPU(stored_rows)(w, a->w, first, rows);
-    CPU(dot_tile)
-    (cpu_row(a->y, 0) + a->at + first, (size_t)Y, cpu_row(a->x, 0), (size_t)I, N, w, (size_t)I,
-     rows, I);
-    for (int n = 0; b && n < N; n++) {
-        float *y = cpu_row(a->y, n) + a->at;
+    ms_share((size_t)rows, 1, thread, threads, &lo, &hi);
+    for (size_t n = lo; n < hi; n++) {
+        const float *x = cpu_row(p->a->x, first + (int)n);
 
-        for (int o = first; o < first + rows; o++) y[o] += b[o];
+        if (p->int8)
+            CPU(stored_round)((x_block *)(void *)(to + n * p->row_bytes), x, I, p->a->w.dtype);
+        else
+            CPU(stored_bf16)(to + n * p->row_bytes, x, I);
     }
 }
 
+static void add_bias(const ms_linear_stored_args *a, const stored_part *part)
+{
+    const float *b = a->b.data;
+
+    for (int n = 0; b && n < part->x_rows; n++) {
+        float *y = cpu_row(a->y, part->x_first + n) + a->at;
+
+        for (int o = part->w_first; o < part->w_first + part->w_rows; o++) y[o] += b[o];
+    }
+}
+
+/* A thread's work memory: its room for rows of w, then rounded rows of x, in that of thread 0 when
+ * they are shared. */
 static void region(void *arg, int thread, int threads)
 {
     const product *p = arg;
-    int I = p->a->x.dim[1], step = EXPANDED_BYTES / 4 / I / ROWS_LEAST * ROWS_LEAST;
+    const ms_linear_stored_args *a = p->a;
+    bool shared = p->shared && threads > 1;
+    char *x = (char *)cpu_work(p->q, shared ? 0 : thread) + STORED_WORK_BYTES;
+    stored_part part = {.a = a, .x = x, .work = cpu_work(p->q, thread), .bf16 = p->bf16};
+    int N = a->x.dim[0];
     size_t first, last;
 
-    if (step < ROWS_LEAST) step = ROWS_LEAST;
-    ms_share((size_t)p->a->w.dim[0], ROWS_LEAST, thread, threads, &first, &last);
-    for (int o = (int)first; o < (int)last; o += step)
-        take_rows(p, o, (int)last - o < step ? (int)last - o : step, cpu_work(p->q, thread));
+    ms_share((size_t)a->w.dim[0], GRAIN, thread, threads, &first, &last);
+    part.w_first = (int)first;
+    part.w_rows = (int)(last - first);
+    for (int n = 0; n < N; n += p->step) {
+        part.x_first = n;
+        part.x_rows = N - n < p->step ? N - n : p->step;
+        if (shared && n > 0) ms_pool_barrier(p->q->device->pool);
+        if (p->row_bytes > 0)
+            round_rows(p, x, n, part.x_rows, shared ? thread : 0, shared ? threads : 1);
+        if (shared) ms_pool_barrier(p->q->device->pool);
+        if (part.w_rows == 0) continue;
+        (p->int8 ? CPU(stored_int8) : CPU(stored_float))(&part);
+        add_bias(a, &part);
+    }
 }
 
 void CPU(linear_stored)(ms_queue *q, const ms_linear_stored_args *a)
 {
-    enum { MOST = MS_CPU_WORK_BYTES / 4 / ROWS_LEAST };
-    product p = {q, a};
+    enum { ROOM = MS_CPU_WORK_BYTES - STORED_WORK_BYTES, FEW = 4096, ROWS_LEAST = 8 };
+    int N = a->x.dim[0], I = a->x.dim[1];
+    product p = {.q = q, .a = a, .step = N, .int8 = ms_rounds_factor(a->w.dtype)};
 
-    if (a->x.dim[1] > MOST) {
-        ms_queue_fail(q, MS_UNSUPPORTED, "linear_stored: rows of %d, at most %d", a->x.dim[1],
-                      (int)MOST);
+    p.bf16 = q->bf16 && !p.int8;
+    if (p.int8) p.row_bytes = (size_t)I / X_BLOCK * sizeof(x_block);
+    if (p.bf16) p.row_bytes = CPU(stored_bf16_bytes)(I);
+    if (p.row_bytes > ROOM || (!p.int8 && (size_t)I > STORED_WORK_BYTES / 4 / ROWS_LEAST)) {
+        ms_queue_fail(q, MS_UNSUPPORTED, "linear_stored: rows of %d are too long", I);
         return;
     }
-    cpu_run(q, (size_t)a->x.dim[0] * ms_count(a->w), region, &p);
+    if (p.row_bytes > 0) {
+        if ((size_t)N > ROOM / p.row_bytes) p.step = (int)(ROOM / p.row_bytes);
+        p.shared = (size_t)N * (size_t)I > FEW;
+    }
+    cpu_run(q, (size_t)N * ms_count(a->w), region, &p);
 }

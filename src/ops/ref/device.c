@@ -51,6 +51,7 @@ ms_status ms_ref_open(ms_device **out, ms_error *err)
         .name = "ref",
         .about = "float64 reference, 1 thread",
         .real = MS_F64,
+        .products_bf16 = true,
         .host_memory = true,
         .ops = &ms_ref_ops,
         .alloc = ref_alloc,
