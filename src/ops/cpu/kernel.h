@@ -24,7 +24,7 @@ double CPU(ceiling)(ms_pool *pool, ms_ceiling kind);
 MS_OPS(CPU_SLOT)
 #undef CPU_SLOT
 
-/* A region of `work` bytes moved or multiplications done, of which a thread of today takes some 60 a
+/* A region of `work` bytes moved or multiplications done, of which a thread takes some 60 a
  * nanosecond: on the caller alone when calling the others costs more. */
 static inline void cpu_run(ms_queue *q, size_t work, ms_region *body, void *arg)
 {

@@ -1,8 +1,8 @@
 /* philox - many blocks of Philox4x32-10 (base/rng.h) at once; private
  *
  * A lane of 64 bits holds a counter word in its lower half; the upper half is never looked at,
- * which is what an instruction for 32 x 32 -> 64 bits wants.  Two lots of blocks are worked on in turns,
- * since a round waits for the one before. */
+ * which is what an instruction for 32 x 32 -> 64 bits wants.  Two lots of blocks are worked on in
+ * turns, since a round waits for the one before. */
 #ifndef MS_OPS_CPU_PHILOX_H
 #define MS_OPS_CPU_PHILOX_H
 
