@@ -442,7 +442,8 @@ typedef struct {
 } minstrel_bench_row;
 typedef void minstrel_bench_fn(void *data, const minstrel_bench_row *row);
 
-/* Times every op on the case rows; filter: part of an op's name, NULL: all. */
+/* Times every op on the case rows; filter: part of an op's name, whose rows beyond the caches are
+ * timed, too; NULL: all. */
 minstrel_status minstrel_bench_ops(const char *filter, const minstrel_options *o,
                                    minstrel_bench_fn *fn, void *data, minstrel_error *err);
 /* Times passes over a model with random weights or of a folder.  what: "forward": `tokens` tokens

@@ -306,6 +306,7 @@ static ms_status bench_ops(const char *filter, const minstrel_options *o, listen
     ms_status s;
 
     MS_TRY(ms_open_device(&d, o, err));
+    options.slow = filter && d->pool; /* asked for, and in parallel */
     s = measure_ceilings(d, MS_CEILING_F32, &l->most, err);
     if (!s) s = ms_bench_ops(d, &options, pass_on, l, err);
     ms_device_close(d);

@@ -20,7 +20,7 @@ if ! echo 'int main(void) { return 0; }' | $cross -x c - -lcmocka -o "$log" 2>/d
     exit 0
 fi
 # The tests of ops take none of the libraries but cmocka.
-if make -s -j2 CC=$cross WERROR=1 LDLIBS="-lm -pthread" $out/tests/ops/test_conformance >"$log" 2>&1; then
+if make -s -j2 CC=$cross WERROR=1 LDLIBS="-lm -pthread" $out/tests/ops/test_{conformance,simd} >"$log" 2>&1; then
     echo "ok aarch64: cross build"
 else
     grep -E 'error|warning' "$log" | head -n 20
@@ -42,4 +42,5 @@ run() {
 for variant in i8mm base; do # with dot products, and plain NEON
     run "conformance of cpu:$variant" $out/tests/ops/test_conformance --small --device cpu:$variant "$@"
 done
+[ $# -gt 0 ] || run "vector functions" $out/tests/ops/test_simd
 [ "$failures" -eq 0 ]

@@ -15,8 +15,7 @@ brew_test="$brew_build cmocka clang-format jq"
 # Prints those of the packages that are not installed.
 missing_debian() {
     for package in "$@"; do
-        state=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
-        [ "$state" = installed ] || echo "$package"
+        dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || echo "$package"
     done
 }
 

@@ -105,12 +105,11 @@ ms_status ms_bench_read_rate(ms_device *d, double *bytes_per_s, ms_error *err)
 {
     size_t size_bytes = READ_WORDS * sizeof(uint64_t);
     reading r = {0};
-    uint64_t *words;
+    void *words;
 
     *bytes_per_s = 0;
     if (!d->host_memory) return MS_OK;
-    words = malloc(size_bytes);
-    if (!words) return ms_fail(err, MS_MEMORY, "out of memory: %zu bytes", size_bytes);
+    MS_TRY(ms_device_alloc(d, size_bytes, &words, err));
     memset(words, 1, size_bytes); /* touched: untouched pages are all the same zeros */
     r.words = words;
     for (int i = 0; i < READ_RUNS; i++) {
@@ -123,6 +122,6 @@ ms_status ms_bench_read_rate(ms_device *d, double *bytes_per_s, ms_error *err)
         rate = (double)size_bytes / (clock_s() - start_s);
         if (rate > *bytes_per_s) *bytes_per_s = rate;
     }
-    free(words);
+    ms_device_free(d, words, size_bytes);
     return MS_OK;
 }

@@ -43,6 +43,7 @@ bool ms_cases_sample(ms_op o, int i, ms_case *c)
     c->how = hows[h].how;
     c->how.key[0] = 0x13198A2Eu;
     c->how.key[1] = 0x03707344u;
+    c->bytes = 4.0 * B * V; /* of logits; the rest is work */
     c->bench = shapes[s].bench && (h == 0 || h == 1 || h == HOWS - 1);
     c->slow = shapes[s].slow;
     snprintf(c->label, sizeof c->label, "B=%d V=%d %s", B, V, hows[h].name);

@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -148,12 +149,19 @@ const char *ms_cpu_variant(int i)
 
 /* -- the device -------------------------------------------------------------------------------- */
 
+/* At 64 bytes; large blocks on large pages where the system has them: a core that walks over pages
+ * of 4 KiB reads main memory at little more than half the speed. */
 static void *zeroed(size_t size_bytes)
 {
-    size_t padded = size_bytes / 64 * 64 + 64; /* aligned_alloc wants a multiple of the alignment */
-    void *p = padded > size_bytes ? aligned_alloc(64, padded) : NULL;
+    enum { LARGE = 2 << 20 };
+    bool large = size_bytes >= 2 * LARGE;
+    void *p = NULL;
 
-    if (p) memset(p, 0, padded);
+    if (posix_memalign(&p, large ? LARGE : 64, size_bytes > 0 ? size_bytes : 1)) return NULL;
+#ifdef MADV_HUGEPAGE
+    if (large) madvise(p, size_bytes, MADV_HUGEPAGE); /* advice: failing does no harm */
+#endif
+    memset(p, 0, size_bytes);
     return p;
 }
 

@@ -86,8 +86,8 @@ static void bwd_row(const bwd *f, int n, float *de, float *dpos)
     }
 }
 
-/* A thread owns groups of ids and of positions and takes the rows in order: the sums do not depend
- * on the threads.  Of single rows, or shares of columns, the neighbour's cache would fetch too. */
+/* A thread owns groups of ids and of positions and takes the rows in order: the sums do not
+ * depend on the threads.  Of single rows, or columns, the neighbour's caches would fetch some. */
 enum { OWNED = 16 };
 
 static void bwd_region(void *arg, int thread, int threads)

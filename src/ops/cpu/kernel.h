@@ -24,8 +24,8 @@ double CPU(ceiling)(ms_pool *pool, ms_ceiling kind);
 MS_OPS(CPU_SLOT)
 #undef CPU_SLOT
 
-/* A region of `work` bytes moved or multiplications done, of which a thread of today takes some 60
- * a nanosecond: on the caller alone when calling the others costs more. */
+/* A region of `work` bytes moved or multiplications done, of which a thread takes some 60 a
+ * nanosecond: on the caller alone when calling the others costs more. */
 static inline void cpu_run(ms_queue *q, size_t work, ms_region *body, void *arg)
 {
     enum { ALONE = 50000 }; /* a region costs 0.15 us and what moves between caches */
@@ -64,6 +64,7 @@ typedef struct {
     uint32_t threshold, site, counter;
     float scale;
     bool on;
+    philox_keys keys; /* those of key's rounds */
 } cpu_drop;
 
 static inline cpu_drop cpu_drop_of(const ms_queue *q, ms_drop d)
@@ -72,6 +73,7 @@ static inline cpu_drop cpu_drop_of(const ms_queue *q, ms_drop d)
 
     if (!m.on) return m;
     m.key = q->step->seed;
+    m.keys = philox_keys_of(m.key);
     m.threshold = ms_drop_threshold(d.p);
     m.site = d.site;
     m.counter = q->step->counter;
@@ -85,12 +87,13 @@ static inline void cpu_drop_mask(const cpu_drop *d, uint32_t row, int first, int
     int i = 0;
 
 #if VF_BYTES > 4
-    for (; i + PHILOX_WORDS <= n; i += PHILOX_WORDS) {
+    for (; n - i > 8; i += PHILOX_WORDS) {
         vu word[PHILOX_WORDS / VF];
 
-        vu_philox(word, d->key, (uint32_t)(first + i) / 4, row, d->site, d->counter);
-        for (int j = 0; j < PHILOX_WORDS / VF; j++)
-            vf_store(mask + i + j * VF, vf_keep(word[j] >= d->threshold, vf_all(d->scale)));
+        vu_philox(word, &d->keys, (uint32_t)(first + i) / 4, row, d->site, d->counter);
+        for (int j = 0; j < PHILOX_WORDS / VF && i + j * VF < n; j++)
+            vf_store_part(mask + i + j * VF, vf_keep(word[j] >= d->threshold, vf_all(d->scale)),
+                          n - i - j * VF < VF ? n - i - j * VF : VF);
     }
 #endif
     for (; i < n; i += 4) {

@@ -18,7 +18,7 @@ void CPU(zero)(ms_queue *q, const ms_zero_args *a)
 {
     ms_zero_args copy = *a;
 
-    cpu_run(q, ms_tensor_bytes(a->x) / 8, zero_region, &copy);
+    cpu_run(q, ms_tensor_bytes(a->x) / 2, zero_region, &copy);
 }
 
 /* -- norm ------------------------------------------------------------------------------------ */
@@ -51,9 +51,10 @@ static double chunk_square(const float *x, size_t n)
 static void norm_region(void *arg, int thread, int threads)
 {
     const norm_job *f = arg;
-    size_t P = ms_count(f->a->x);
+    size_t P = ms_count(f->a->x), first, last;
 
-    for (size_t g = (size_t)thread; g < f->groups; g += (size_t)threads) {
+    ms_share(f->groups, 1, thread, threads, &first, &last);
+    for (size_t g = first; g < last; g++) {
         double sum = 0;
 
         for (size_t c = g * f->group_chunks; c < (g + 1) * f->group_chunks && c * CHUNK < P; c++) {
@@ -73,7 +74,7 @@ void CPU(global_norm)(ms_queue *q, const ms_global_norm_args *a)
     norm_job f = {a, part, chunks < GROUPS ? chunks : GROUPS, 0};
 
     f.group_chunks = (chunks + f.groups - 1) / f.groups;
-    cpu_run(q, ms_count(a->x) / 4, norm_region, &f);
+    cpu_run(q, 2 * ms_count(a->x), norm_region, &f);
     for (size_t g = 0; g < f.groups; g++) sum += part[g];
     *(float *)a->norm.data = (float)sqrt(sum);
 }
@@ -125,5 +126,5 @@ void CPU(adamw)(ms_queue *q, const ms_adamw_args *a)
 
     if (!isfinite(norm)) return;
     if (s->clip > 0 && s->clip < norm + 1e-6f) f.clip = s->clip / (norm + 1e-6f);
-    cpu_run(q, 4 * ms_count(a->w), adamw_region, &f);
+    cpu_run(q, 20 * ms_count(a->w), adamw_region, &f);
 }

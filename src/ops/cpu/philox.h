@@ -8,6 +8,23 @@
 
 #include "ops/cpu/simd.h"
 
+/* Keys of the rounds, from which an instruction can take one to all lanes. */
+enum { PHILOX_ROUNDS = 10 };
+typedef struct {
+    uint64_t round[PHILOX_ROUNDS][2];
+} philox_keys;
+
+static inline philox_keys philox_keys_of(const uint32_t key[2])
+{
+    philox_keys k;
+
+    for (uint32_t i = 0; i < PHILOX_ROUNDS; i++) {
+        k.round[i][0] = (uint32_t)(key[0] + i * 0x9E3779B9u);
+        k.round[i][1] = (uint32_t)(key[1] + i * 0xBB67AE85u);
+    }
+    return k;
+}
+
 #if VF_BYTES > 4
 
 typedef uint32_t vu __attribute__((vector_size(VF_BYTES)));
@@ -49,11 +66,10 @@ static inline vu64 vu64_product(vu64 a, uint32_t b)
 #endif
 
 /* The words of blocks c0, c0 + 1, ... with the other counter words alike. */
-static inline void vu_philox(vu word[PHILOX_WORDS / VF], const uint32_t key[2], uint32_t c0,
+static inline void vu_philox(vu word[PHILOX_WORDS / VF], const philox_keys *keys, uint32_t c0,
                              uint32_t c1, uint32_t c2, uint32_t c3)
 {
     vu64 w[PHILOX_LOTS][4];
-    uint32_t k0 = key[0], k1 = key[1];
 
     for (int l = 0; l < PHILOX_LOTS; l++) {
         w[l][0] = (vu64){PHILOX_NUMBER} + (c0 + (uint32_t)(l * PHILOX_BLOCKS));
@@ -61,18 +77,15 @@ static inline void vu_philox(vu word[PHILOX_WORDS / VF], const uint32_t key[2], 
         w[l][2] = (vu64){0} + c2;
         w[l][3] = (vu64){0} + c3;
     }
-    for (int round = 0; round < 10; round++) {
+    for (int round = 0; round < PHILOX_ROUNDS; round++)
         for (int l = 0; l < PHILOX_LOTS; l++) {
             vu64 p0 = vu64_product(w[l][0], 0xD2511F53u), p1 = vu64_product(w[l][2], 0xCD9E8D57u);
 
-            w[l][0] = p1 >> 32 ^ w[l][1] ^ k0;
-            w[l][2] = p0 >> 32 ^ w[l][3] ^ k1;
+            w[l][0] = p1 >> 32 ^ w[l][1] ^ keys->round[round][0];
+            w[l][2] = p0 >> 32 ^ w[l][3] ^ keys->round[round][1];
             w[l][1] = p1;
             w[l][3] = p0;
         }
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
     for (int l = 0; l < PHILOX_LOTS; l++) {
         vu64 a = (w[l][0] & 0xffffffff) | w[l][1] << 32, b = (w[l][2] & 0xffffffff) | w[l][3] << 32;
 
