@@ -8,6 +8,10 @@
 
 #include "ops/cpu/simd.h"
 
+#if defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
 /* Keys of the rounds, from which an instruction can take one to all lanes. */
 enum { PHILOX_ROUNDS = 10 };
 typedef struct {
@@ -45,6 +49,8 @@ static inline vu64 vu64_product(vu64 a, uint32_t b)
     return (vu64)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
 #elif defined(__SSE2__)
     return (vu64)_mm_mul_epu32((__m128i)a, _mm_set1_epi64x(b));
+#elif defined(__ARM_NEON)
+    return (vu64)vmull_u32(vmovn_u64((uint64x2_t)a), vdup_n_u32(b));
 #else
     return (a & 0xffffffff) * b;
 #endif
