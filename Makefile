@@ -4,6 +4,7 @@
 #   make bench examples golden mutants install clean format
 #   make fuzz       build the targets of libFuzzer (clang); tools/fuzz.sh SECONDS runs them
 
+.DEFAULT_GOAL := all
 PREFIX  ?= /usr/local
 CC      ?= cc
 CONFIG  := $(if $(FUZZ),fuzz,$(if $(ASAN),asan,$(if $(DEBUG),debug,release)))

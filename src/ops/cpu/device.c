@@ -155,9 +155,11 @@ static void *zeroed(size_t size_bytes)
 {
     enum { LARGE = 2 << 20 };
     bool large = size_bytes >= 2 * LARGE;
-    void *p = NULL;
+    size_t unit = large ? LARGE : 64; /* aligned_alloc wants a multiple of the alignment */
+    size_t padded = size_bytes / unit * unit + unit;
+    void *p = padded > size_bytes ? aligned_alloc(unit, padded) : NULL;
 
-    if (posix_memalign(&p, large ? LARGE : 64, size_bytes > 0 ? size_bytes : 1)) return NULL;
+    if (!p) return NULL;
 #ifdef MADV_HUGEPAGE
     if (large) madvise(p, size_bytes, MADV_HUGEPAGE); /* advice: failing does no harm */
 #endif
