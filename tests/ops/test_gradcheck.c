@@ -416,8 +416,7 @@ static double error_of(problem *p, const input *in)
 /* The next row that is small enough for the many forwards; false past the end. */
 static bool next_row(const kind *k, int *i, ms_case *c)
 {
-    while (ms_case_get(k->op, (*i)++, c))
-        /* rounding to bf16 makes steps, which have no slope */
+    while (ms_case_get(k->op, (*i)++, c)) /* rounding to bf16 makes steps, which have no slope */
         if (!c->slow && !c->bf16 && c->flops <= MOST_FLOPS) return true;
     return false;
 }
