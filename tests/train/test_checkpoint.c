@@ -347,7 +347,7 @@ static void options_that_do_not_fit_are_refused(void **state)
     runs_open(&r, "cpu", 1);
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         ms_train_options o = runs_options(&r, "run");
-        int whole = (int)row[i].value * row[i].whole;
+        int whole = row[i].whole ? (int)row[i].value : 0;
 
         memcpy((char *)&o + row[i].offset, row[i].whole ? (void *)&whole : (void *)&row[i].value,
                row[i].whole ? sizeof whole : sizeof row[i].value);
