@@ -44,6 +44,15 @@ static const shape shapes[] = {
     /* 9 sequences of 256 at width 384 */
     {2304, 384, 1152, MS_ACT_NONE, 1, 1},
     {2304, 384, 2048, MS_ACT_SWIGLU, 1, 1},
+    /* what matrix libraries are compared on */
+    {5, 768, 768, MS_ACT_NONE, 1, 0},
+    {1024, 768, 768, MS_ACT_NONE, 1, 1},
+    {1024, 384, 1536, MS_ACT_NONE, 1, 1},
+    {4096, 768, 768, MS_ACT_NONE, 1, 1},
+    {4096, 768, 2304, MS_ACT_NONE, 1, 1},
+    {4096, 768, 3072, MS_ACT_NONE, 1, 1},
+    {4096, 3072, 768, MS_ACT_NONE, 1, 1},
+    {4096, 384, 1536, MS_ACT_NONE, 1, 1},
     /* GPT-2 124M: 1024 tokens, and one */
     {1024, 768, 2304, MS_ACT_NONE, 1, 1},
     {1024, 768, 3072, MS_ACT_GELU_TANH, 1, 1},
