@@ -67,6 +67,9 @@ typedef struct {
     void *log_data;
     const char *cache_type; /* in which sessions, generation, chats and evaluation of the model keep
                                keys and values: "f32", "f16", "bf16" or "q8_0"; default "f32" */
+    int pin; /* each thread on a core of its own, the calling thread too, until what was opened is
+                freed; MINSTREL_INPUT with more threads than cores, MINSTREL_UNSUPPORTED where the
+                system cannot; default 0 */
 } minstrel_options;
 
 minstrel_options minstrel_default_options(void);
@@ -149,6 +152,7 @@ typedef struct {
     const char *const *specials; /* default one: <|endoftext|>; the first one ends a text */
     int special_count;
     int threads; /* 0: all cores */
+    int pin;     /* each on a core of its own, as in minstrel_options; default 0 */
 } minstrel_tokenizer_options;
 minstrel_tokenizer_options minstrel_default_tokenizer_options(void);
 minstrel_status minstrel_tokenizer_train(const char *const *path, int paths,
@@ -442,8 +446,9 @@ typedef struct {
 } minstrel_bench_row;
 typedef void minstrel_bench_fn(void *data, const minstrel_bench_row *row);
 
-/* Times every op on the case rows; filter: part of an op's name, whose rows beyond the caches are
- * timed, too; NULL: all. */
+/* Times "pool barrier" and "pool region", what threads cost that do nothing, and every op on the
+ * case rows; filter: "pool", or part of an op's name, whose rows beyond the caches are timed, too;
+ * NULL: all. */
 minstrel_status minstrel_bench_ops(const char *filter, const minstrel_options *o,
                                    minstrel_bench_fn *fn, void *data, minstrel_error *err);
 /* Times passes over a model with random weights or of a folder.  what: "forward": `tokens` tokens

@@ -80,6 +80,7 @@ ms_status ms_open_device(ms_device **out, const minstrel_options *given, ms_erro
     if (o.threads < 0 || o.threads > 1024)
         return ms_fail(err, MS_INPUT, "threads: expected 0 to 1024, got %d", o.threads);
     device.threads = o.threads;
+    device.pin = o.pin;
     return ms_device_open(out, o.backend ? o.backend : "auto", &device, err);
 }
 

@@ -298,6 +298,31 @@ static void pass_on(void *data, const ms_bench_row *r)
     l->fn(l->data, &row);
 }
 
+static void report_pool(ms_device *d, const listener *l)
+{
+    ms_bench_pool_row r[2];
+    int rows = ms_bench_pool(d, r);
+
+    for (int i = 0; i < rows; i++) {
+        char label[32];
+        minstrel_bench_row row = {.name = r[i].name,
+                                  .label = label,
+                                  .median_s = r[i].median_s,
+                                  .min_s = r[i].min_s,
+                                  .max_s = r[i].max_s,
+                                  .runs = r[i].runs};
+
+        snprintf(label, sizeof label, "%d threads", r[i].threads);
+        l->fn(l->data, &row);
+    }
+}
+
+/* "pool" names the rows of the pool, as a part of an op's name names that op's. */
+static bool wants_pool(const char *filter)
+{
+    return !filter || strncmp(filter, "pool", 4) == 0;
+}
+
 static ms_status bench_ops(const char *filter, const minstrel_options *o, listener *l,
                            ms_error *err)
 {
@@ -308,7 +333,8 @@ static ms_status bench_ops(const char *filter, const minstrel_options *o, listen
     MS_TRY(ms_open_device(&d, o, err));
     options.slow = filter && d->pool; /* asked for, and in parallel */
     s = measure_ceilings(d, MS_CEILING_F32, &l->most, err);
-    if (!s) s = ms_bench_ops(d, &options, pass_on, l, err);
+    if (!s && wants_pool(filter)) report_pool(d, l);
+    if (!s && !(filter && wants_pool(filter))) s = ms_bench_ops(d, &options, pass_on, l, err);
     ms_device_close(d);
     return s;
 }

@@ -102,7 +102,8 @@ static ms_status train(const char *const *path, int paths, const minstrel_tokeni
                                      .pattern = o.pattern,
                                      .specials = o.specials,
                                      .special_count = o.special_count,
-                                     .threads = o.threads};
+                                     .threads = o.threads,
+                                     .pin = o.pin};
     MS_TRY(learn(&t, path, paths, &inner_options, err));
     s = save(t, out, err);
     ms_tokenizer_free(t);

@@ -1,7 +1,7 @@
 /* thread - one pool of threads, a parallel region with a low-latency barrier
  *
- * The caller is thread 0 of the region.  Workers spin for a short while after a region, then
- * sleep; a spinning thread yields when it has to wait long (more threads than cores). */
+ * The caller is thread 0 of the region.  Threads that wait spin for a short while, then sleep; they
+ * sleep soon where they have no core each. */
 #ifndef MS_BASE_THREAD_H
 #define MS_BASE_THREAD_H
 
@@ -13,7 +13,11 @@ typedef struct ms_pool ms_pool;
 
 /* threads <= 0: one for each core this process may use.  *out is freed with ms_pool_free. */
 ms_status ms_pool_new(ms_pool **out, int threads, ms_error *err);
-void ms_pool_free(ms_pool *pool);
+void ms_pool_free(ms_pool *pool); /* NULL is accepted */
+/* Holds each thread, the caller's included, on a core of its own of this process: thread i of every
+ * pinned pool on the same one, until ms_pool_free, which the same thread calls last of its pinned
+ * pools first.  MS_INPUT: more threads than cores; MS_UNSUPPORTED: not on this system. */
+ms_status ms_pool_pin(ms_pool *pool, ms_error *err);
 int ms_pool_threads(const ms_pool *pool);
 int ms_cores(void);
 

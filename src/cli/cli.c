@@ -21,6 +21,8 @@ struct poptOption cli_common_table[] = {
      "i8mm (default: the best here)",
      "NAME"},
     {"threads", 0, POPT_ARG_INT, &cli_shared.threads, 0, "threads (default: all cores)", "N"},
+    {"pin", 0, POPT_ARG_NONE, &cli_shared.pin, 0,
+     "hold each thread on a core of its own (Linux; for cores that are free)", NULL},
     {"quiet", 'q', POPT_ARG_NONE, &cli_shared.quiet, 0, "no progress and no messages", NULL},
     {"json", 0, POPT_ARG_NONE, &cli_shared.json, 0, "results as JSON", NULL},
     POPT_TABLEEND};
@@ -93,6 +95,7 @@ minstrel_options cli_options(void)
     if (cli_shared.backend) o.backend = cli_shared.backend;
     if (cli_shared.cache_type) o.cache_type = cli_shared.cache_type;
     o.threads = cli_shared.threads;
+    o.pin = cli_shared.pin;
     o.log = cli_shared.quiet ? NULL : log_line;
     return o;
 }

@@ -27,7 +27,7 @@ int cli_bench(int argc, const char **argv);
 /* Options that every command has: cli_common_table goes into its popt table by CLI_COMMON. */
 typedef struct {
     char *backend, *cpu, *cache_type;
-    int threads;
+    int threads, pin;
     int quiet, json;
 } cli_common;
 extern cli_common cli_shared;

@@ -233,6 +233,7 @@ static int train(void)
         for (o.special_count = 0; special[o.special_count];) o.special_count++;
     }
     o.threads = cli_shared.threads;
+    o.pin = cli_shared.pin;
     if (minstrel_tokenizer_train(data, paths, &o, out, &err)) return cli_error(&err);
     if (minstrel_tokenizer_open(&t, out, &err)) return cli_error(&err);
     if (cli_shared.json)

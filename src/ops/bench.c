@@ -80,6 +80,63 @@ ms_status ms_bench_ops(ms_device *d, const ms_bench_options *o, ms_bench_fn *fn,
     return MS_OK;
 }
 
+/* -- the pool ---------------------------------------------------------------------------------- */
+
+enum { POOL_RUNS = 1000, POOL_CALLS = 100 }; /* a run times some calls: the clock takes as long */
+
+static void meet(void *arg, int thread, int threads)
+{
+    (void)thread;
+    (void)threads;
+    for (int i = 0; i < POOL_CALLS; i++) ms_pool_barrier(arg);
+}
+
+static void do_nothing(void *arg, int thread, int threads)
+{
+    (void)arg;
+    (void)thread;
+    (void)threads;
+}
+
+static void run_barriers(ms_pool *pool)
+{
+    ms_pool_run(pool, meet, pool);
+}
+
+static void run_regions(ms_pool *pool)
+{
+    for (int i = 0; i < POOL_CALLS; i++) ms_pool_run(pool, do_nothing, NULL);
+}
+
+static ms_bench_pool_row time_pool(ms_pool *pool, const char *name, void (*run)(ms_pool *pool))
+{
+    double time_s[POOL_RUNS], end_s = clock_s() + TIME_S;
+    int runs = 0;
+
+    run(pool);
+    while (runs < POOL_RUNS && (runs < RUNS_MIN || clock_s() < end_s)) {
+        double start_s = clock_s();
+
+        run(pool);
+        time_s[runs++] = (clock_s() - start_s) / POOL_CALLS;
+    }
+    qsort(time_s, (size_t)runs, sizeof *time_s, by_value);
+    return (ms_bench_pool_row){.name = name,
+                               .median_s = 0.5 * (time_s[(runs - 1) / 2] + time_s[runs / 2]),
+                               .min_s = time_s[0],
+                               .max_s = time_s[runs - 1],
+                               .runs = runs,
+                               .threads = ms_pool_threads(pool)};
+}
+
+int ms_bench_pool(ms_device *d, ms_bench_pool_row row[2])
+{
+    if (!d->pool || ms_pool_threads(d->pool) == 1) return 0;
+    row[0] = time_pool(d->pool, "pool barrier", run_barriers);
+    row[1] = time_pool(d->pool, "pool region", run_regions);
+    return 2;
+}
+
 /* -- the ceiling of reading ------------------------------------------------------------------ */
 
 enum { READ_WORDS = 32 << 20, READ_GRAIN = 4096, READ_RUNS = 5 }; /* 256 MiB: beyond any cache */

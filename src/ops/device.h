@@ -16,6 +16,7 @@ struct ms_ops_table;
 
 typedef struct {
     int threads; /* of host back ends; 0: all cores */
+    bool pin;    /* each on a core of its own, the caller too, until the device is closed */
 } ms_device_options;
 
 /* What the units of a device can do in a second, multiplications and additions of a type. */

@@ -30,6 +30,8 @@ ms_status ms_device_open(ms_device **out, const char *name, const ms_device_opti
     if (strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0)
         return ms_cpu_open(out, NULL, o, err);
     if (strncmp(name, "cpu:", 4) == 0) return ms_cpu_open(out, name, o, err);
+    if (strcmp(name, "ref") == 0 && o->pin)
+        return ms_fail(err, MS_UNSUPPORTED, "pin: backend ref has no threads of its own");
     if (strcmp(name, "ref") == 0) return ms_ref_open(out, err);
     return ms_fail(err, MS_INPUT, "backend %s: no such backend (auto, cpu, cpu:VARIANT, ref)",
                    name);

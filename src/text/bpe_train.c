@@ -654,6 +654,7 @@ ms_status ms_bpe_trainer_new(ms_bpe_trainer **out, const ms_bpe_options *o, ms_e
     t->o = *o;
     s = make_splitter(&t->splitter, o->pattern, err);
     if (!s) s = ms_pool_new(&t->pool, o->threads, err);
+    if (!s && o->pin) s = ms_pool_pin(t->pool, err);
     if (!s) {
         t->threads = ms_pool_threads(t->pool);
         t->table = calloc((size_t)t->threads, sizeof *t->table);

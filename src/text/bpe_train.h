@@ -15,6 +15,7 @@ typedef struct {
     const char *const *specials; /* ids from 0; the first one ends a text */
     int special_count;
     int threads; /* 0: all cores */
+    bool pin;    /* each on a core of its own */
 } ms_bpe_options;
 ms_bpe_options ms_bpe_options_default(void); /* 4096, gpt2's pattern, MS_END_OF_TEXT */
 

@@ -1,9 +1,14 @@
 /* The pool: every thread once a region, whatever the number of cores; the barrier parts what comes
  * before from what comes behind; shares cover every item once. */
+#if defined(__linux__) && !defined(_GNU_SOURCE)
+#define _GNU_SOURCE /* affinity */
+#endif
 #include "base/thread.h"
 
 #include "scratch.h"
 
+#include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -150,6 +155,130 @@ static void a_barrier_waits_for_all(void **state)
     }
 }
 
+/* Threads that share a core: each region needs the system to let all of them run. */
+static void few_cores_are_enough(void **state)
+{
+    job j = {.rounds = 300};
+
+    (void)state;
+#ifdef __linux__
+    cpu_set_t before, one;
+
+    assert_int_equal(pthread_getaffinity_np(pthread_self(), sizeof before, &before), 0);
+    CPU_ZERO(&one);
+    for (int core = 0; !CPU_COUNT(&one); core++)
+        if (CPU_ISSET(core, &before)) CPU_SET(core, &one);
+    assert_int_equal(pthread_setaffinity_np(pthread_self(), sizeof one, &one), 0);
+#endif
+    j.pool = pool(4); /* its workers run where this thread does */
+    for (int k = 0; k < 500; k++) ms_pool_run(j.pool, count, &j);
+    ms_pool_run(j.pool, meet, &j);
+    expect_counts(&j, 500);
+    ms_pool_free(j.pool);
+#ifdef __linux__
+    assert_int_equal(pthread_setaffinity_np(pthread_self(), sizeof before, &before), 0);
+#endif
+}
+
+/* -- pins ------------------------------------------------------------------------------------ */
+
+#ifdef __linux__
+/* Where each thread may run: its only core, or -1. */
+typedef struct {
+    int core[MOST];
+} places;
+
+static void note_core(void *arg, int thread, int threads)
+{
+    places *p = arg;
+    cpu_set_t set;
+
+    (void)threads;
+    p->core[thread] = -1;
+    if (pthread_getaffinity_np(pthread_self(), sizeof set, &set) || CPU_COUNT(&set) != 1) return;
+    for (int core = 0; core < CPU_SETSIZE; core++)
+        if (CPU_ISSET(core, &set)) p->core[thread] = core;
+}
+
+static void expect_pinned(ms_pool *p, const cpu_set_t *allowed)
+{
+    places at = {{0}};
+
+    ms_pool_run(p, note_core, &at);
+    for (int t = 0; t < ms_pool_threads(p); t++) {
+        assert_true(at.core[t] >= 0 && CPU_ISSET(at.core[t], allowed));
+        for (int other = 0; other < t; other++) assert_true(at.core[other] != at.core[t]);
+    }
+}
+
+static void pinned_threads_have_a_core_each(void **state)
+{
+    ms_pool *p = pool(ms_cores() < MOST ? 0 : MOST);
+    cpu_set_t before, after;
+    ms_error err;
+
+    (void)state;
+    assert_int_equal(pthread_getaffinity_np(pthread_self(), sizeof before, &before), 0);
+    must(ms_pool_pin(p, &err), &err);
+    must(ms_pool_pin(p, &err), &err); /* again: nothing new */
+    expect_pinned(p, &before);
+    ms_pool_free(p);
+    assert_int_equal(pthread_getaffinity_np(pthread_self(), sizeof after, &after), 0);
+    assert_true(CPU_EQUAL(&before, &after));
+}
+
+/* The one core of a pinned caller is neither what the process has nor where its workers go. */
+static void a_pin_does_not_reach_other_pools(void **state)
+{
+    int cores = ms_cores();
+    ms_pool *first = pool(1), *second, *third;
+    cpu_set_t before, after;
+    places at = {{0}};
+    ms_error err;
+
+    (void)state;
+    assert_int_equal(pthread_getaffinity_np(pthread_self(), sizeof before, &before), 0);
+    must(ms_pool_pin(first, &err), &err);
+    assert_int_equal(ms_cores(), cores);
+    second = pool(2);
+    ms_pool_run(second, note_core, &at);
+    assert_int_equal(at.core[1]<0, cores> 1);
+    third = pool(cores < MOST ? cores : MOST);
+    must(ms_pool_pin(third, &err), &err);
+    expect_pinned(third, &before);
+    ms_pool_free(third);
+    ms_pool_free(second);
+    ms_pool_free(first);
+    assert_int_equal(pthread_getaffinity_np(pthread_self(), sizeof after, &after), 0);
+    assert_true(CPU_EQUAL(&before, &after));
+}
+
+static void more_threads_than_cores_cannot_be_pinned(void **state)
+{
+    job j = {0};
+    ms_error err;
+
+    (void)state;
+    if (ms_cores() >= MOST) skip();
+    j.pool = pool(ms_cores() + 1);
+    assert_int_equal(ms_pool_pin(j.pool, &err), MS_INPUT);
+    assert_non_null(strstr(err.message, "threads, but this process has"));
+    ms_pool_run(j.pool, count, &j); /* it goes on without */
+    expect_counts(&j, 1);
+    ms_pool_free(j.pool);
+}
+#else
+static void other_systems_do_not_pin(void **state)
+{
+    ms_pool *p = pool(1);
+    ms_error err;
+
+    (void)state;
+    assert_int_equal(ms_pool_pin(p, &err), MS_UNSUPPORTED);
+    ms_pool_free(p);
+}
+#endif
+
 /* Neighbours touch, the ends are the ends, a cut is at a multiple of the grain, and no share is
  * more than a grain larger than another. */
 static void shares_cover_every_item_once(void **state)
@@ -184,6 +313,14 @@ int main(void)
         cmocka_unit_test(pools_come_and_go),
         cmocka_unit_test(a_region_may_use_another_pool),
         cmocka_unit_test(a_barrier_waits_for_all),
+        cmocka_unit_test(few_cores_are_enough),
+#ifdef __linux__
+        cmocka_unit_test(pinned_threads_have_a_core_each),
+        cmocka_unit_test(a_pin_does_not_reach_other_pools),
+        cmocka_unit_test(more_threads_than_cores_cannot_be_pinned),
+#else
+        cmocka_unit_test(other_systems_do_not_pin),
+#endif
         cmocka_unit_test(shares_cover_every_item_once),
     };
 

@@ -49,6 +49,12 @@ assert 5 * 2 * 3.4e6 < flops < 5 * 2 * 3.8e6, flops'
 import json
 rows = [json.loads(line) for line in open("json")]
 assert rows and all(row["name"] == "gather_last" for row in rows)'
+    "$program" bench ops pool --threads 2 --json >json
+    ok "the rows of the pool" python3 -c '
+import json
+rows = [json.loads(line) for line in open("json")]
+assert [row["name"] for row in rows] == ["pool barrier", "pool region"]
+assert all(row["label"] == "2 threads" and 0 < row["min_s"] <= row["median_s"] for row in rows)'
 else
     echo "not run bench --json: python3 is missing"
 fi
@@ -71,6 +77,7 @@ done <<'EOF'
 1|backend|forward --backend nonsense
 1|backend|ops --backend nonsense
 1|nonsense|ops nonsense
+1|no threads|ops --pin --backend ref
 1|missing|forward --model missing
 EOF
 exit $wrong

@@ -39,5 +39,19 @@ case $(uname -m) in
     *)      other=avx2 ;;
 esac
 refuses "--cpu: of another machine" 1 "$other" "$minstrel" train $tiny --cpu $other --out "$work/none"
+
+# --pin: the same bits; refused in one line where threads outnumber the cores, or the system cannot.
+for command in train generate eval chat bench tokenize; do
+    check "$command --help names --pin" sh -c "'$minstrel' $command --help | grep -q -e '--pin .*core of its own'"
+done
+if [ "$(uname)" = Linux ]; then
+    check "training with --pin" "$minstrel" train $tiny --pin --out "$work/pin"
+    check "--pin: the same bits" cmp "$work/f32/model.safetensors" "$work/pin/model.safetensors"
+    check "a tokenizer with --pin" "$minstrel" tokenize train --data "$work/text" --vocab 300 --pin --out "$work/pin.json"
+    refuses "--pin: more threads than cores" 1 "pin: 1000 threads, but this process has" \
+        "$minstrel" train $tiny --pin --threads 1000 --out "$work/none"
+else
+    refuses "--pin: not on this system" 1 "pin: this system cannot" "$minstrel" train $tiny --pin --out "$work/none"
+fi
 refuses "--cpu with a back end" 2 "one of --backend and --cpu" "$minstrel" train $tiny --cpu base --backend ref --out "$work/none"
 finish

@@ -232,6 +232,7 @@ static ms_status open_variant(ms_device **out, int v, const ms_device_options *o
         .close = cpu_close,
     };
     s = ms_pool_new(&c->device.pool, o ? o->threads : 0, err);
+    if (!s && o && o->pin) s = ms_pool_pin(c->device.pool, err);
     if (!s) {
         c->work = zeroed((size_t)ms_pool_threads(c->device.pool) * MS_CPU_WORK_BYTES);
         if (!c->work)
