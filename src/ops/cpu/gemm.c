@@ -27,9 +27,9 @@ enum { ROWS = 4, STEP = 2 };
 enum {
     VECTORS = 2, /* of a row of a tile */
     PANEL = VECTORS * VF,
-    DEPTH = 384,               /* elements of the inner dimension at a time */
+    DEPTH = 256,               /* elements of the inner dimension at a time */
     COLUMNS = 384,             /* of B at a time */
-    MANY = 768,                /* rows of A at a time */
+    MANY = 1536,               /* rows of A at a time */
     STRIP = ROWS * DEPTH + VF, /* floats of a strip and what runs over */
     ROOM = DEPTH * COLUMNS + MANY / ROWS * STRIP
 };
@@ -107,8 +107,8 @@ typedef struct {
     int depth, k, n, floats;
 } slice;
 
-/* Lines of K into VF columns of a piece (depth, width): elements of VF lines, transposed.  What runs
- * over the width goes to the next row, which is stored later. */
+/* Lines of K into VF columns of a piece (depth, width): elements of VF lines, transposed.  What
+ * runs over the width goes to the next row, which is stored later. */
 static inline __attribute__((always_inline)) void pack_lines(float *to, const int width,
                                                              const float *from, size_t line,
                                                              int lines, slice s, bool bf16)

@@ -86,7 +86,7 @@ static void fwd_region(void *arg, int thread, int threads)
     ms_share((size_t)N, 4, thread, threads, &first, &last);
     for (int row = (int)first; row < (int)last;) {
         /* bf16 packs w anew for each block: that pays when many rows share it */
-        int most = f->q->bf16 ? 768 : rows_at_once((size_t)a->x.dim[1], 256 << 10, 16, 64) / 4 * 4;
+        int most = f->q->bf16 ? 1536 : rows_at_once((size_t)a->x.dim[1], 256 << 10, 16, 64) / 4 * 4;
         int rows = (int)last - row < most ? (int)last - row : most;
 
         fwd_block(f, row, rows, 0, O, work);
@@ -113,9 +113,9 @@ typedef struct {
     cpu_product dx, dw;
 } bwd;
 
-/* db += column sums of n columns, at most VF or, where wide, a constant at each call, WIDE times VF;
- * by partial sums of some rows. */
-enum { WIDE = 8 };
+enum { WIDE = 8 }; /* vectors of dy side by side */
+
+/* db += sums of n columns, at most VF, or WIDE VF where wide: by partial sums of some rows. */
 static inline __attribute__((always_inline)) void bias_vectors(float *db, ms_tensor dy, size_t o,
                                                                int n, const bool wide)
 {
