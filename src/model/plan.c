@@ -63,12 +63,15 @@ static void place_cache(ms_pass *p, ms_block *block)
     (void)N, (void)Q, (void)U, (void)real;
 }
 
-/* Rows of logits at a time: about 4 MB, and at least one row a sequence for decoding. */
+/* Rows of logits at a time: about 4 MB, and at least one row a sequence for decoding.  A step reads
+ * the head and adds to its gradient each time: with a large vocabulary that is less often when the
+ * logits may take a third of the head's own memory. */
 static int head_rows(const ms_pass *p, int N)
 {
     int rows = (1 << 20) / p->m->config.vocab;
 
     if (rows < 16) rows = 16;
+    if (p->o.train && rows < p->m->config.width / 3) rows = p->m->config.width / 3;
     if (p->o.head_rows > 0) rows = p->o.head_rows;
     if (rows < p->o.batch) rows = p->o.batch;
     return rows < N ? rows : N;

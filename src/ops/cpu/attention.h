@@ -185,35 +185,6 @@ static inline void multiply_strip(product p, int rows, int vectors)
 
 /* -- packing --------------------------------------------------------------------------------- */
 
-#if VF_BYTES == 64
-#define ZIP_LO 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define ZIP_HI 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#elif VF_BYTES == 32
-#define ZIP_LO 0, 8, 1, 9, 2, 10, 3, 11
-#define ZIP_HI 4, 12, 5, 13, 6, 14, 7, 15
-#elif VF_BYTES == 16
-#define ZIP_LO 0, 4, 1, 5
-#define ZIP_HI 2, 6, 3, 7
-#endif
-
-/* Transposes VF vectors: each round moves the top bit of the column into the row. */
-static inline __attribute__((always_inline)) void transpose(vf v[VF])
-{
-#if VF_BYTES > 4
-    for (int round = 1; round < VF; round *= 2) {
-        vf w[VF];
-
-        for (int i = 0; i < VF / 2; i++) {
-            w[2 * i] = __builtin_shufflevector(v[i], v[i + VF / 2], ZIP_LO);
-            w[2 * i + 1] = __builtin_shufflevector(v[i], v[i + VF / 2], ZIP_HI);
-        }
-        for (int i = 0; i < VF; i++) v[i] = w[i];
-    }
-#else
-    (void)v;
-#endif
-}
-
 /* out[d][j] = x[j][d] of n keys; out has KEYS columns, of which whole vectors are written, zeros
  * behind the keys. */
 static inline void transpose_keys(float *out, const float *x, int n, int D)
@@ -231,7 +202,7 @@ static inline void transpose_keys(float *out, const float *x, int n, int D)
                     v[i] =
                         i < keys ? vf_load_part(from + (size_t)i * (size_t)D, columns) : vf_all(0);
             }
-            transpose(v);
+            vf_transpose(v);
             if (columns == VF) {
                 for (int i = 0; i < VF; i++) vf_store(out + (size_t)(d + i) * KEYS + j, v[i]);
             } else {

@@ -1,10 +1,11 @@
 /* gemm - products by tiles of C that stay in registers
  *
- * A block of B (DEPTH by COLUMNS) is packed into panels of PANEL columns that stay in the L2 cache,
- * ROWS rows of A beside it in the L1 cache.  A tile takes the inner dimension one by one: a vector
- * of B times an element of A, spread.  Packing makes whole panels of ragged edges and rounds to
- * bf16.  Where the units multiply pairs of bf16, an "element" below is such a pair, of neighbours
- * along K, in the place of a float; elsewhere a rounded float.
+ * A part of the inner dimension of A, DEPTH by as many rows as fit, is packed into strips of ROWS
+ * rows, of B a block of COLUMNS into panels of PANEL columns.  A strip stays in the L1 cache while
+ * the block, in the L2 cache, passes by.  A tile takes the inner dimension one by one: a vector of
+ * B times an element of A, spread.  Packing makes whole strips and panels of ragged edges and
+ * rounds to bf16.  Where the units multiply pairs of bf16, an "element" below is such a pair, of
+ * neighbours along K, in the place of a float; elsewhere a rounded float.
  * Source: Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication". */
 #include "ops/cpu/gemm.h"
 
@@ -26,14 +27,15 @@ enum { ROWS = 4, STEP = 2 };
 enum {
     VECTORS = 2, /* of a row of a tile */
     PANEL = VECTORS * VF,
-    DEPTH = 256,                        /* elements of the inner dimension at a time */
-    COLUMNS = 384,                      /* of B at a time */
-    LINE = DEPTH + 16,                  /* of packed A by rows: not a power of two */
-    ACROSS = (ROWS + VF - 1) / VF * VF, /* of packed A by columns */
-    ROOM = DEPTH * COLUMNS + DEPTH * ACROSS + (ROWS + 1) * LINE
+    DEPTH = 256,               /* elements of the inner dimension at a time */
+    COLUMNS = 384,             /* of B at a time */
+    MANY = 1536,               /* rows of A at a time */
+    STRIP = ROWS * DEPTH + VF, /* floats of a strip and what runs over */
+    ROOM = DEPTH * COLUMNS + MANY / ROWS * STRIP
 };
 _Static_assert(ROOM * sizeof(float) <= CPU_GEMM_BYTES, "packing fits its memory");
-_Static_assert(COLUMNS % PANEL == 0 && DEPTH % VF == 0, "whole panels and vectors");
+_Static_assert(COLUMNS % PANEL == 0 && DEPTH % VF == 0 && MANY % ROWS == 0, "whole pieces");
+_Static_assert((int)ROWS < (int)VF || ROWS % VF == 0, "only the last vector of a row runs over");
 
 static inline int at_most(int n, int limit)
 {
@@ -71,180 +73,213 @@ static inline __attribute__((always_inline)) vf multiply_add(vf sum, vf a, vf b,
     return sum + a * b;
 }
 
-/* n floats side by side along K as `depth` elements, zeros behind the last. */
-static inline void elements_along(float *to, const float *from, int n, int depth, bool bf16)
+/* The first n floats, or as many as a vector has; the other lanes are zeros. */
+static inline vf some(const float *from, int n)
 {
-    for (int d = 0; d < depth; d += VF) {
-#if PAIRS
-        if (bf16) {
-            vf low = vf_load_part(from + 2 * d, at_most(n - 2 * d, VF));
-            vf high = 2 * d + VF < n ? vf_load_part(from + 2 * d + VF, at_most(n - 2 * d - VF, VF))
-                                     : vf_all(0);
-
-            vf_store(to + d, vf_pairs_along(low, high));
-            continue;
-        }
-#endif
-        vf x = vf_load_part(from + d, at_most(n - d, VF));
-
-        vf_store(to + d, bf16 ? rounded(x) : x);
-    }
+    return n >= VF ? vf_load(from) : n > 0 ? vf_load_part(from, n) : vf_all(0);
 }
 
-/* `depth` elements of `width` columns: rows of `from` are `inner` apart and n in number. */
-static inline void elements_across(float *to, int stride, const float *from, size_t inner, int n,
-                                   int depth, int width, bool bf16)
+/* VF elements side by side along K, of n floats. */
+static inline vf elements_along(const float *from, int n, bool bf16)
 {
-    for (int d = 0; d < depth; d++)
-        for (int j = 0; j < stride; j += VF) {
-            int m = at_most(width - j, VF);
-            vf x = vf_all(0);
-
-            if (m > 0) {
 #if PAIRS
-                if (bf16) {
-                    const float *row = from + (size_t)(2 * d) * inner + j;
-                    vf next = 2 * d + 1 < n ? vf_load_part(row + inner, m) : vf_all(0);
-
-                    x = vf_pairs_across(vf_load_part(row, m), next);
-                } else
+    if (bf16) return vf_pairs_along(some(from, n), some(from + VF, n - VF));
 #endif
-                {
-                    x = vf_load_part(from + (size_t)d * inner + j, m);
-                    if (bf16 && !PAIRS) x = rounded(x);
-                }
-            }
-            vf_store(to + (size_t)d * (size_t)stride + j, x);
-        }
-    (void)n;
+    return bf16 ? rounded(some(from, n)) : some(from, n);
+}
+
+/* An element of each of n columns: K goes on `inner` floats behind, if `next` is there. */
+static inline vf elements_across(const float *from, size_t inner, int n, bool next, bool bf16)
+{
+#if PAIRS
+    if (bf16) return vf_pairs_across(some(from, n), next ? some(from + inner, n) : vf_all(0));
+#else
+    (void)inner, (void)next;
+#endif
+    return bf16 ? rounded(some(from, n)) : some(from, n);
 }
 
 /* -- packing --------------------------------------------------------------------------------- */
 
-/* A part of the inner dimension: elements, the first of the floats in them, and how many. */
+/* A part of the inner dimension: elements, the first of the floats in them, how many of them there
+ * are, and how many make an element. */
 typedef struct {
-    int depth, k, n;
+    int depth, k, n, floats;
 } slice;
 
-static void pack_panel(float *to, const cpu_product *p, slice s, int column, float *line)
+/* Lines of K into VF columns of a piece (depth, width): elements of VF lines, transposed.  What
+ * runs over the width goes to the next row, which is stored later. */
+static inline __attribute__((always_inline)) void pack_lines(float *to, const int width,
+                                                             const float *from, size_t line,
+                                                             int lines, slice s, bool bf16)
 {
-    int m = at_most(p->J - column, PANEL);
-    const float *from = p->B + (size_t)s.k * p->b_inner + (size_t)column * p->b_column;
+    for (int d = 0; d < s.depth; d += VF) {
+        vf v[VF];
 
-    if (p->b_column == 1) {
-        elements_across(to, PANEL, from, p->b_inner, s.n, s.depth, m, p->bf16);
-        return;
-    }
-    for (int j = 0; j < PANEL; j++) {
-        if (j < m) elements_along(line, from + (size_t)j * p->b_column, s.n, s.depth, p->bf16);
-        for (int d = 0; d < s.depth; d++)
-            if (j < m)
-                memcpy(to + d * PANEL + j, line + d, sizeof *to);
-            else
-                to[d * PANEL + j] = 0;
+        for (int i = 0; i < VF; i++)
+            v[i] = i < lines ? elements_along(from + (size_t)i * line + d * s.floats,
+                                              s.n - d * s.floats, bf16)
+                             : vf_all(0);
+        vf_transpose(v);
+        if (d + VF <= s.depth) {
+            for (int i = 0; i < VF; i++) vf_store(to + (d + i) * width, v[i]);
+        } else {
+            for (int i = 0; i < s.depth - d; i++) vf_store(to + (d + i) * width, v[i]);
+        }
     }
 }
 
-/* `rows` rows of A: (ROWS, LINE), or (depth, ACROSS) when A is contiguous along its rows. */
+/* Columns side by side into pieces (depth, width), `piece` floats apart: row by row, each as it
+ * lies.  What runs over the width, as above. */
+static inline __attribute__((always_inline)) void pack_across(float *to, size_t piece,
+                                                              const int width, const float *from,
+                                                              size_t inner, int columns, slice s,
+                                                              bool bf16)
+{
+    for (int d = 0; d < s.depth; d++, to += width) {
+        const float *row = from + (size_t)(d * s.floats) * inner;
+        bool next = d * s.floats + 1 < s.n;
+        float *at = to;
+
+        for (int j = 0; j < columns; j += width, at += piece)
+            for (int i = 0; i < width; i += VF)
+                vf_store(at + i, elements_across(row + j + i, inner, columns - j - i, next, bf16));
+    }
+}
+
+/* A block of B: panels (depth, PANEL). */
+static void pack_block(float *to, const cpu_product *p, slice s, int column, int columns)
+{
+    const float *from = p->B + (size_t)s.k * p->b_inner + (size_t)column * p->b_column;
+
+    if (p->b_column == 1) {
+        pack_across(to, (size_t)(PANEL * s.depth), PANEL, from, p->b_inner, columns, s, p->bf16);
+        return;
+    }
+    for (int j = 0; j < columns; j += PANEL)
+        for (int i = 0; i < PANEL; i += VF)
+            pack_lines(to + j * s.depth + i, PANEL, from + (size_t)(j + i) * p->b_column,
+                       p->b_column, at_most(columns - j - i, VF), s, p->bf16);
+}
+
+/* Rows of A: strips (depth, ROWS). */
 static void pack_rows(float *to, const cpu_product *p, slice s, int row, int rows)
 {
     const float *from = p->A + (size_t)row * p->a_row + (size_t)s.k * p->a_inner;
 
-    if (p->a_inner == 1)
-        for (int i = 0; i < rows; i++)
-            elements_along(to + i * LINE, from + (size_t)i * p->a_row, s.n, s.depth, p->bf16);
-    else
-        elements_across(to, ACROSS, from, p->a_inner, s.n, s.depth, rows, p->bf16);
+    if (p->a_row == 1) {
+        pack_across(to, STRIP, ROWS, from, p->a_inner, rows, s, p->bf16);
+        return;
+    }
+    for (int i = 0; i < rows; i += ROWS, to += STRIP)
+        for (int j = 0; j < ROWS; j += VF)
+            pack_lines(to + j, ROWS, from + (size_t)(i + j) * p->a_row, p->a_row,
+                       at_most(at_most(rows - i, ROWS) - j, VF), s, p->bf16);
 }
 
 /* -- tiles ----------------------------------------------------------------------------------- */
 
-/* acc = m rows of packed A, a constant at each call, times a panel. */
-static inline __attribute__((always_inline)) void tile(vf acc[ROWS][VECTORS], const float *a,
-                                                       const int a_row, const int a_inner,
-                                                       const int m, int depth, const float *panel,
-                                                       const bool pairs)
-{
-    vf c[ROWS][VECTORS];
+/* Where a tile goes, and how much of it there is. */
+typedef struct {
+    float *c;
+    size_t stride;
+    int rows, columns;
+    bool add;
+} place;
 
+/* The sums come by memory: gcc 12 keeps them in registers through the loop that makes them only if
+ * they are used once. */
+static __attribute__((noinline)) void store_tile(place to, vf sum[ROWS][VECTORS])
+{
+    for (int i = 0; i < to.rows; i++, to.c += to.stride)
+        for (int j = 0; j < VECTORS; j++) {
+            int n = at_most(to.columns - j * VF, VF);
+            float *c = to.c + j * VF;
+
+            if (n == VF)
+                vf_store(c, to.add ? vf_load(c) + sum[i][j] : sum[i][j]);
+            else if (n > 0)
+                vf_store_part(c, to.add ? vf_load_part(c, n) + sum[i][j] : sum[i][j], n);
+        }
+}
+
+static inline void fetch_tile(place to)
+{
+    enum { CACHE_LINE = 64 / sizeof(float) };
+
+    for (int i = 0; i < to.rows; i++, to.c += to.stride)
+        for (int j = 0; j < PANEL; j += CACHE_LINE) __builtin_prefetch(to.c + j, 1);
+}
+
+/* m rows of a strip, a constant at each call, times a panel. */
+static inline __attribute__((always_inline)) void
+tile(place to, const float *a, const int m, int depth, const float *panel, const bool pairs)
+{
+    vf c[ROWS][VECTORS], sum[ROWS][VECTORS];
+
+    fetch_tile(to);
     for (int i = 0; i < m; i++)
-        for (int j = 0; j < VECTORS; j++) c[i][j] = (vf){0};
+        for (int j = 0; j < VECTORS; j++) c[i][j] = vf_all(0);
     for (int d = 0; d < depth; d++) {
         vf b[VECTORS];
 
         for (int j = 0; j < VECTORS; j++) b[j] = vf_load(panel + d * PANEL + j * VF);
         for (int i = 0; i < m; i++) {
-            vf x = spread(a + i * a_row + d * a_inner);
+            vf x = spread(a + d * ROWS + i);
 
             for (int j = 0; j < VECTORS; j++) c[i][j] = multiply_add(c[i][j], x, b[j], pairs);
         }
     }
     for (int i = 0; i < m; i++)
-        for (int j = 0; j < VECTORS; j++) acc[i][j] = c[i][j];
+        for (int j = 0; j < VECTORS; j++) sum[i][j] = c[i][j];
+    store_tile(to, sum);
 }
 
-static void store_tile(const cpu_product *p, vf acc[ROWS][VECTORS], int row, int rows, int column,
-                       bool add)
+/* A strip times a block. */
+static inline __attribute__((always_inline)) void strip(place to, const float *a, int depth,
+                                                        const float *block, const bool pairs)
 {
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < VECTORS; j++) {
-            int at = column + j * VF, m = p->J - at < VF ? p->J - at : VF;
-            float *c = p->C + (size_t)(row + i) * p->c_row + at;
-
-            if (m <= 0) break;
-            if (m == VF)
-                vf_store(c, add ? vf_load(c) + acc[i][j] : acc[i][j]);
-            else
-                vf_store_part(c, add ? vf_load_part(c, m) + acc[i][j] : acc[i][j], m);
+    for (; to.columns > 0; to.c += PANEL, to.columns -= PANEL, block += PANEL * depth)
+        switch ((to.rows + STEP - 1) / STEP) {
+        case 1: tile(to, a, STEP, depth, block, pairs); break;
+        case 2: tile(to, a, 2 * STEP, depth, block, pairs); break;
+        default: tile(to, a, ROWS, depth, block, pairs); break;
         }
 }
 
-/* ROWS rows at most of C by the columns of a packed block. */
-static inline __attribute__((always_inline)) void
-tile_row(const cpu_product *p, const float *a, const int a_row, const int a_inner, int row,
-         int rows, int column, int columns, int depth, const float *block, bool add,
-         const bool pairs)
+/* Rows [first, first + rows), at most MANY, by a part of the inner dimension. */
+static inline __attribute__((always_inline)) void multiply(const cpu_product *p, slice s, int first,
+                                                           int rows, float *work, const bool pairs)
 {
-    for (int j = 0; j < columns; j += PANEL) {
-        const float *panel = block + j * depth;
-        vf acc[ROWS][VECTORS];
+    float *block = work, *strips = block + DEPTH * COLUMNS;
+    bool add = p->add || s.k > 0;
 
-        switch ((rows + STEP - 1) / STEP) {
-        case 1: tile(acc, a, a_row, a_inner, STEP, depth, panel, pairs); break;
-        case 2: tile(acc, a, a_row, a_inner, 2 * STEP, depth, panel, pairs); break;
-        default: tile(acc, a, a_row, a_inner, ROWS, depth, panel, pairs); break;
+    pack_rows(strips, p, s, first, rows);
+    for (int column = 0; column < p->J; column += COLUMNS) {
+        int columns = at_most(p->J - column, COLUMNS);
+
+        pack_block(block, p, s, column, columns);
+        for (int i = 0; i < rows; i += ROWS) {
+            float *c = p->C + (size_t)(first + i) * p->c_row + column;
+            place to = {c, p->c_row, at_most(rows - i, ROWS), columns, add};
+
+            strip(to, strips + (size_t)(i / ROWS) * STRIP, s.depth, block, pairs);
         }
-        store_tile(p, acc, row, rows, column + j, add);
     }
 }
 
 static inline __attribute__((always_inline)) void rows_of(const cpu_product *p, int first, int last,
                                                           float *work, const bool pairs)
 {
-    float *block = work, *a = block + DEPTH * COLUMNS, *line = work + ROOM - LINE;
     int floats = pairs ? 2 : 1, elements = (p->K + floats - 1) / floats;
 
-    for (int e = 0; e < elements; e += DEPTH) {
-        int depth = at_most(elements - e, DEPTH);
-        slice s = {depth, e * floats, at_most(p->K - e * floats, depth * floats)};
-        bool add = p->add || e > 0;
+    for (int row = first; row < last; row += MANY)
+        for (int e = 0; e < elements; e += DEPTH) {
+            int depth = at_most(elements - e, DEPTH);
+            slice s = {depth, e * floats, at_most(p->K - e * floats, depth * floats), floats};
 
-        for (int column = 0; column < p->J; column += COLUMNS) {
-            int columns = at_most(p->J - column, COLUMNS);
-
-            for (int j = 0; j < columns; j += PANEL)
-                pack_panel(block + j * depth, p, s, column + j, line);
-            for (int row = first; row < last; row += ROWS) {
-                int rows = at_most(last - row, ROWS);
-
-                pack_rows(a, p, s, row, rows);
-                if (p->a_inner == 1)
-                    tile_row(p, a, LINE, 1, row, rows, column, columns, depth, block, add, pairs);
-                else
-                    tile_row(p, a, 1, ACROSS, row, rows, column, columns, depth, block, add, pairs);
-            }
+            multiply(p, s, row, at_most(last - row, MANY), work, pairs);
         }
-    }
 }
 
 void CPU(gemm)(const cpu_product *p, int first, int last, float *work)

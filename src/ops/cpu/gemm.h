@@ -18,7 +18,7 @@ typedef struct {
     bool bf16; /* A and B are rounded as ms_queue.bf16 says */
 } cpu_product;
 
-enum { CPU_GEMM_BYTES = 1 << 20 }; /* work memory that a product takes */
+enum { CPU_GEMM_BYTES = 2 << 20 }; /* work memory that a product takes */
 
 /* Rows [first, last) of C.  An element is summed in an order that depends on K alone. */
 void CPU(gemm)(const cpu_product *p, int first, int last, float *work);

@@ -65,7 +65,7 @@ static void act_rows(const fwd *f, int first, int last)
         CPU(act_row)(a->act, cpu_row(a->y, n), cpu_row(f->u, n), a->y.dim[1]);
 }
 
-/* Many rows: each thread takes rows.  Few: each takes outputs, so that w is read once. */
+/* Each thread takes rows; outputs where rows are few or fewer, so that w is read or packed once. */
 static void fwd_region(void *arg, int thread, int threads)
 {
     const fwd *f = arg;
@@ -74,7 +74,7 @@ static void fwd_region(void *arg, int thread, int threads)
     float *work = cpu_work(f->q, thread);
     size_t first, last;
 
-    if (N < 16 * threads) {
+    if (N < 16 * threads || N < O) {
         ms_share((size_t)O, 4, thread, threads, &first, &last);
         if (last > first) fwd_block(f, 0, N, (int)first, (int)(last - first), work);
         if (a->act == MS_ACT_NONE) return;
@@ -86,7 +86,7 @@ static void fwd_region(void *arg, int thread, int threads)
     ms_share((size_t)N, 4, thread, threads, &first, &last);
     for (int row = (int)first; row < (int)last;) {
         /* bf16 packs w anew for each block: that pays when many rows share it */
-        int most = f->q->bf16 ? 768 : rows_at_once((size_t)a->x.dim[1], 256 << 10, 16, 64) / 4 * 4;
+        int most = f->q->bf16 ? 1536 : rows_at_once((size_t)a->x.dim[1], 256 << 10, 16, 64) / 4 * 4;
         int rows = (int)last - row < most ? (int)last - row : most;
 
         fwd_block(f, row, rows, 0, O, work);
@@ -113,37 +113,53 @@ typedef struct {
     cpu_product dx, dw;
 } bwd;
 
-/* db += column sums, by partial sums of some rows. */
-static void bias_columns(const ms_linear_bwd_args *a, size_t first, size_t last)
+enum { WIDE = 8 }; /* vectors of dy side by side */
+
+/* db += sums of n columns, at most VF, or WIDE VF where wide: by partial sums of some rows. */
+static inline __attribute__((always_inline)) void bias_vectors(float *db, ms_tensor dy, size_t o,
+                                                               int n, const bool wide)
 {
     enum { CHUNK = 32 };
-    float *db = a->db.data;
-    int N = a->dy.dim[0];
+    int N = dy.dim[0];
 
-    for (size_t o = first; o < last; o += VF)
-        for (int n = 0; n < N; n += CHUNK) {
-            int m = last - o < VF ? (int)(last - o) : VF;
-            vf sum = vf_all(0);
+    for (int row = 0; row < N; row += CHUNK) {
+        vf sum[WIDE] = {{0}};
 
-            for (int i = n; i < N && i < n + CHUNK; i++)
-                sum += m == VF ? vf_load(cpu_row(a->dy, i) + o)
-                               : vf_load_part(cpu_row(a->dy, i) + o, m);
-            vf_store_part(db + o, vf_load_part(db + o, m) + sum, m);
+        for (int i = row; i < N && i < row + CHUNK; i++) {
+            const float *x = cpu_row(dy, i) + o;
+
+            if (!wide) sum[0] += vf_load_part(x, n);
+            for (int j = 0; wide && j < WIDE; j++) sum[j] += vf_load(x + j * VF);
         }
+        if (!wide) vf_store_part(db + o, vf_load_part(db + o, n) + sum[0], n);
+        for (size_t j = 0; wide && j < WIDE; j++)
+            vf_store(db + o + j * VF, vf_load(db + o + j * VF) + sum[j]);
+    }
 }
 
-/* A thread's part of a product: rows of C, or columns where rows are few. */
+static void bias_columns(const ms_linear_bwd_args *a, size_t first, size_t last)
+{
+    size_t o = first;
+
+    for (; o + WIDE * VF <= last; o += WIDE * VF)
+        bias_vectors(a->db.data, a->dy, o, WIDE * VF, true);
+    for (; o < last; o += VF)
+        bias_vectors(a->db.data, a->dy, o, last - o < VF ? (int)(last - o) : VF, false);
+}
+
+/* A thread's part of a product: rows of C, or columns where rows are fewer: what is not shared out,
+ * every thread packs. */
 static void share_product(const cpu_product *whole, int thread, int threads, float *work)
 {
     cpu_product p = *whole;
     size_t first, last;
 
-    if (p.M >= 16 * threads || p.M >= p.J) {
+    if (p.M >= p.J) {
         ms_share((size_t)p.M, 4, thread, threads, &first, &last);
         if (last > first) CPU(gemm)(&p, (int)first, (int)last, work);
         return;
     }
-    ms_share((size_t)p.J, VF, thread, threads, &first, &last);
+    ms_share((size_t)p.J, 2 * VF, thread, threads, &first, &last);
     p.J = (int)(last - first);
     p.B += first * p.b_column;
     p.C += first;

@@ -219,6 +219,35 @@ static inline vf vf_sums(const vf v[VF])
 #endif
 }
 
+#if VF_BYTES == 64
+#define ZIP_LO 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define ZIP_HI 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
+#elif VF_BYTES == 32
+#define ZIP_LO 0, 8, 1, 9, 2, 10, 3, 11
+#define ZIP_HI 4, 12, 5, 13, 6, 14, 7, 15
+#elif VF_BYTES == 16
+#define ZIP_LO 0, 4, 1, 5
+#define ZIP_HI 2, 6, 3, 7
+#endif
+
+/* Transposes VF vectors: each round moves the top bit of the column into the row. */
+static inline __attribute__((always_inline)) void vf_transpose(vf v[VF])
+{
+#if VF_BYTES > 4
+    for (int round = 1; round < VF; round *= 2) {
+        vf w[VF];
+
+        for (int i = 0; i < VF / 2; i++) {
+            w[2 * i] = __builtin_shufflevector(v[i], v[i + VF / 2], ZIP_LO);
+            w[2 * i + 1] = __builtin_shufflevector(v[i], v[i + VF / 2], ZIP_HI);
+        }
+        for (int i = 0; i < VF; i++) v[i] = w[i];
+    }
+#else
+    (void)v;
+#endif
+}
+
 /* -- functions ------------------------------------------------------------------------------- */
 
 /* No library call; the bounds are those that tests/ops/test_simd.c checks in every build, in units

@@ -17,10 +17,11 @@ static inline vf vf_pairs_along(vf low, vf high)
 /* Pairs of the lanes of two vectors. */
 static inline vf vf_pairs_across(vf first, vf second)
 {
-    __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)first));
-    __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh((__m512)second));
+    const __m512i zip = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24,
+                                         8, 23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    __m512i both = (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
 
-    return (vf)_mm512_or_si512(low, _mm512_slli_epi32(high, 16));
+    return (vf)_mm512_permutexvar_epi16(zip, both);
 }
 
 /* sum + a0 b0 + a1 b1; as assembly, since gcc 12 copies the sums around the intrinsic. */
