@@ -10,7 +10,7 @@
 #include <string.h>
 
 /* Prompt tokens in one pass, as generation takes them (infer/engine.c). */
-enum { ROWS = 128, WARM_RUNS = 3, WARM_RUNS_MAX = 1000 };
+enum { ROWS = 256, WARM_RUNS = 3, WARM_RUNS_MAX = 1000 };
 static const double WARM_S = 0.05;
 
 typedef struct {

@@ -6,7 +6,7 @@
 
 /* Tokens of a prompt in one pass: enough to use every weight many times, few enough that
  * activations stay small. */
-enum { ROWS = 128 };
+enum { ROWS = 256 };
 
 ms_status ms_engine_new(ms_engine *e, ms_model *m, int slots, int keys, ms_error *err)
 {

@@ -64,7 +64,8 @@ typedef struct {
     int keys;       /* S: rows of the cache, of the model's type for it; 0: the same as rows */
     bool train;     /* gradients and saved activations */
     bool recompute; /* keep only the input of each layer, recompute the rest in backward */
-    bool bf16;      /* products with weights round their factors to bf16 (ops/device.h) */
+    bool bf16;      /* products with weights round their factors to bf16 (ops/device.h); those with
+                       stored weights of bf16 do so anyway where the device can */
     float dropout;  /* embedding, residual and attention dropout of ms_pass_train */
     int head_rows;  /* rows of logits at a time in loss; 0: chosen so that they take some MB */
 } ms_pass_options;

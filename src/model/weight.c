@@ -1,6 +1,13 @@
 /* weight - the product with a weight of the model, whichever way it is kept */
 #include "model/pass.h"
 
+/* Whether a product rounds its factors to bf16: when the pass says so, and with weights that are
+ * bf16 themselves, on machines that can: activations hardly need more bits than they have. */
+static bool in_bf16(const ms_pass *p, ms_tensor w)
+{
+    return p->o.bf16 || (w.dtype == MS_BF16 && p->m->device->products_bf16);
+}
+
 /* Parts go to columns side by side; the activation, if any, is an op of its own. */
 static void stored_fwd(ms_pass *p, const ms_weight_call *a)
 {
@@ -8,12 +15,14 @@ static void stored_fwd(ms_pass *p, const ms_weight_call *a)
     int at = 0;
 
     for (int i = 0; i < 3 && ms_present(a->stored->part[i]); i++) {
-        int rows = a->stored->part[i].dim[0];
+        ms_tensor w = a->stored->part[i];
 
-        op(&p->q, linear_stored, .y = sum, .x = a->x, .w = a->stored->part[i],
-           .b = ms_rows(a->b, at, rows), .at = at);
-        at += rows;
+        p->q.bf16 = in_bf16(p, w);
+        op(&p->q, linear_stored, .y = sum, .x = a->x, .w = w, .b = ms_rows(a->b, at, w.dim[0]),
+           .at = at);
+        at += w.dim[0];
     }
+    p->q.bf16 = p->o.bf16;
     if (a->act != MS_ACT_NONE) op(&p->q, act_fwd, .y = a->y, .u = a->u, .act = a->act);
 }
 

@@ -312,6 +312,35 @@ ARGUMENT(epilogue_other, a->linear_fwd.act = other_gelu(a->linear_fwd.act))
 ARGUMENT(u_left, if (a->linear_fwd.act != MS_ACT_SWIGLU) a->linear_fwd.u = MS_ABSENT)
 RESULT(error_of_1e_5, scale(a->linear_fwd.y, 1 + 1e-5))
 
+ARGUMENT(stored_bias_forgotten, a->linear_stored.b = MS_ABSENT)
+ARGUMENT(factors_not_rounded, q->bf16 = false)
+ARGUMENT(factors_rounded_unasked, q->bf16 = true)
+
+/* x as it would be when the nearest number were not looked for; blocks of 32 or less of a row. */
+static void cut_block(float *x, int n, bool int8)
+{
+    float most = 0;
+
+    for (int i = 0; i < n; i++) most = fmaxf(most, fabsf(x[i]));
+    for (int i = 0; i < n; i++)
+        x[i] = int8 && most > 0 ? truncf(x[i] * (127 / most)) * (most / 127)
+                                : ms_float_from_bits(ms_bits_from_float(x[i]) & 0xffff0000);
+}
+
+static void rounded_towards_zero(ms_queue *q, ms_any_args *a)
+{
+    ms_linear_stored_args *l = &a->linear_stored;
+    bool int8 = ms_rounds_factor(l->w.dtype);
+
+    if ((int8 || q->bf16) && ms_tensor_bytes(l->x) <= SPARE_BYTES) {
+        l->x = spare_copy(0, l->x);
+        for (int n = 0; n < l->x.dim[0]; n++)
+            for (int i = 0; i < l->x.dim[1]; i += 32)
+                cut_block(row(l->x, n) + i, l->x.dim[1] - i < 32 ? l->x.dim[1] - i : 32, int8);
+    }
+    run_truly(q, a);
+}
+
 static void linear_slope_forgotten(ms_queue *q, ms_any_args *a)
 {
     if (a->linear_bwd.act != MS_ACT_SWIGLU) a->linear_bwd.act = MS_ACT_NONE;
@@ -736,6 +765,10 @@ static const fault faults[] = {
     {IN(linear_fwd), "inputs behind whole vectors forgotten", "y[", last_input_forgotten},
     {IN(linear_fwd), "weights rounded to bf16", "y[", weights_in_bf16},
     {IN(linear_fwd), "relative error of 1e-5", "y[", error_of_1e_5},
+    {IN(linear_stored), "bias forgotten", "y[", stored_bias_forgotten},
+    {IN(linear_stored), "factors in f32 where bf16 is asked for", "y[", factors_not_rounded},
+    {IN(linear_stored), "factors in bf16 unasked", "y[", factors_rounded_unasked},
+    {IN(linear_stored), "x rounded towards zero", "y[", rounded_towards_zero},
     {IN(linear_bwd), "dw overwritten instead of added to", "dw[", dw_overwritten},
     {IN(linear_bwd), "db overwritten instead of added to", "db[", db_overwritten},
     {IN(linear_bwd), "db not written", "db[", db_left},

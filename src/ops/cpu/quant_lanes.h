@@ -234,7 +234,9 @@ typedef struct {
     float *y;
     int columns; /* of y from there on; no more than GROUPS * VF are ours */
     int blocks;
-    bool more; /* y holds the sums of earlier blocks */
+    bool more;            /* y holds the sums of earlier blocks */
+    const uint8_t *ahead; /* rows of w that are packed next: what each row of x fetches of them */
+    size_t ahead_bytes;
 } tile;
 
 /* Dots of levels [4 k, 4 (k + n)) of a block of m rows of x, added to y. */
@@ -300,6 +302,9 @@ INLINE void tile_all(const ms_dtype dtype, tile t, int rows)
             tile_rows(dtype, &t, 1);
         t.x += (size_t)m * t.x_stride;
         t.y += (size_t)m * t.y_stride;
+        for (size_t k = 0; k < (size_t)m * t.ahead_bytes; k += 64)
+            __builtin_prefetch(t.ahead + k, 0, 2);
+        t.ahead += (size_t)m * t.ahead_bytes;
     }
 }
 
@@ -337,10 +342,13 @@ INLINE void packed(const ms_dtype dtype, const stored_part *p)
 {
     int blocks = p->a->x.dim[1] / X_BLOCK, step = tile_blocks(dtype, blocks);
     int last = p->w_first + p->w_rows;
+    const size_t part_bytes = GROUPS * VF * stored_row_bytes(p->a->w) / (size_t)blocks;
+    const uint8_t *ahead = (const uint8_t *)p->a->w.data +
+                           (size_t)(p->w_first + GROUPS * VF) * stored_row_bytes(p->a->w);
     w_block *w = p->work;
 
     for (int o = p->w_first; o < last; o += GROUPS * VF)
-        for (int k = 0; k < blocks; k += step) {
+        for (int k = 0; k < blocks; k += step, ahead += part_bytes * (size_t)step) {
             tile t = {.w = w,
                       .x = (const x_block *)p->x + k,
                       .x_stride = (size_t)blocks,
@@ -348,8 +356,10 @@ INLINE void packed(const ms_dtype dtype, const stored_part *p)
                       .y = cpu_row(p->a->y, p->x_first) + p->a->at + o,
                       .columns = last - o,
                       .blocks = blocks - k < step ? blocks - k : step,
-                      .more = k > 0};
+                      .more = k > 0,
+                      .ahead = ahead};
 
+            t.ahead_bytes = part_bytes * (size_t)t.blocks / (size_t)p->x_rows + 1;
             for (int g = 0; g < GROUPS; g++) {
                 w_rows row = rows_at(p, o + g * VF);
 

@@ -16,10 +16,10 @@
 
 /* Rows of x by rows of w in a tile: as many sums as the registers hold, in whole vectors. */
 enum {
-    TILE_M = VF_BYTES == 64 ? 4 : 2,
+    TILE_M = VF_BYTES == 64 ? 6 : 2,
     TILE_N = VF < 4 ? 1 : 4,
-    FEW = TILE_M,             /* rows of x that are not worth expanding w */
-    EXPANDED_BYTES = 48 << 10 /* of w: they stay in the L2 cache for all rows of x */
+    FEW = VF_BYTES == 64 ? 4 : 2, /* rows of x that are not worth expanding w */
+    EXPANDED_BYTES = 192 << 10    /* of w: they stay in the L2 cache for all rows of x */
 };
 
 /* How far ahead w is fetched to the L2 cache when it is read once. */
@@ -37,6 +37,7 @@ typedef uint32_t vu __attribute__((vector_size(VF_BYTES)));
 
 /* Elements of x and of expanded w as bf16. */
 #ifdef __AVX512BF16__
+#include "ops/cpu/x86/bf16.h"
 enum { PAIRS = 1 };
 #else
 enum { PAIRS = 0 };
@@ -105,40 +106,62 @@ size_t CPU(stored_bf16_bytes)(int I)
     return (size_t)I * (PAIRS ? 2 : 4);
 }
 
+#ifdef __AVX512BF16__
+void CPU(stored_bf16)(void *to, const float *x, int I)
+{
+    for (int i = 0; i < I; i += 32) {
+        __mmask32 m = I - i >= 32 ? ~(__mmask32)0 : ((__mmask32)1 << (I - i)) - 1;
+        vf low = (vf)_mm512_maskz_loadu_ps((__mmask16)m, x + i);
+        vf high = (vf)_mm512_maskz_loadu_ps((__mmask16)(m >> 16), x + i + 16);
+
+        _mm512_mask_storeu_epi16((uint16_t *)to + i, m, (__m512i)vf_pairs_along(low, high));
+    }
+}
+#else
 void CPU(stored_bf16)(void *to, const float *x, int I)
 {
     for (int i = 0; i < I; i += VF) {
         int n = I - i < VF ? I - i : VF;
-        vf v = round_bf16(n == VF ? vf_load(x + i) : vf_load_part(x + i, n));
 
-        if (PAIRS) {
-            vu u = (vu)v >> 16;
-
-            for (int k = 0; k < n; k++) ((uint16_t *)to)[i + k] = (uint16_t)u[k];
-        } else {
-            vf_store_part((float *)to + i, v, n);
-        }
+        vf_store_part((float *)to + i,
+                      round_bf16(n == VF ? vf_load(x + i) : vf_load_part(x + i, n)), n);
     }
 }
+#endif
 
 #ifdef __AVX512BF16__
-/* 32 elements of w, or the first n. */
-INLINE __m512bh pairs(const ms_dtype dtype, const char *w, int n)
+/* Pairs of 32 elements of w, or of the first n; the others are zeros. */
+INLINE vf pairs(const ms_dtype dtype, const char *w, const int n)
 {
-    __mmask32 m = n >= 32 ? ~(__mmask32)0 : ((__mmask32)1 << n) - 1;
-    __m512 low, high;
+    const __mmask32 m = n >= 32 ? ~(__mmask32)0 : ((__mmask32)1 << n) - 1;
+    vf low, high;
 
     if (dtype == MS_F32) {
-        low = _mm512_maskz_loadu_ps((__mmask16)m, w);
-        high = _mm512_maskz_loadu_ps((__mmask16)(m >> 16), w + 64);
+        low = (vf)_mm512_maskz_loadu_ps((__mmask16)m, w);
+        high = (vf)_mm512_maskz_loadu_ps((__mmask16)(m >> 16), w + 64);
     } else {
-        __m512i v = _mm512_maskz_loadu_epi16(m, w);
+        __m512i v = n >= 32 ? _mm512_loadu_si512(w) : _mm512_maskz_loadu_epi16(m, w);
 
-        if (dtype == MS_BF16) return (__m512bh)v;
-        low = _mm512_cvtph_ps(_mm512_castsi512_si256(v));
-        high = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(v, 1));
+        if (dtype == MS_BF16) return (vf)v;
+        low = (vf)_mm512_cvtph_ps(_mm512_castsi512_si256(v));
+        high = (vf)_mm512_cvtph_ps(_mm512_extracti64x4_epi64(v, 1));
     }
-    return _mm512_cvtne2ps_pbh(high, low);
+    return vf_pairs_along(low, high);
+}
+
+/* A step of dots_bf16: n elements from d on. */
+INLINE void add_pairs(const ms_dtype dtype, vf acc[TILE_M][TILE_N], const uint16_t *x, const int m,
+                      const char *const *w, const int columns, int I, int d, const int n)
+{
+    vf b[TILE_N];
+
+    for (int j = 0; j < columns; j++)
+        b[j] = pairs(dtype, w[j] + (size_t)d * element_bytes(dtype), n);
+    for (int i = 0; i < m; i++) {
+        vf a = pairs(MS_BF16, (const char *)(x + (size_t)i * (size_t)I + d), n);
+
+        for (int j = 0; j < columns; j++) acc[i][j] = vf_dot_pairs(acc[i][j], a, b[j]);
+    }
 }
 
 /* As dots, of x in bf16. */
@@ -146,24 +169,19 @@ INLINE void dots_bf16(const ms_dtype dtype, vf *sum, const int stride, const uin
                       const int m, const char *const *w, const int n, int I, const int far)
 {
     const size_t bytes = element_bytes(dtype);
-    __m512 acc[TILE_M][TILE_N];
+    vf acc[TILE_M][TILE_N];
+    int d = 0;
 
     for (int i = 0; i < m; i++)
-        for (int j = 0; j < n; j++) acc[i][j] = _mm512_setzero_ps();
-    for (int d = 0; d < I; d += 32) {
-        __m512bh b[TILE_N];
-
+        for (int j = 0; j < n; j++) acc[i][j] = vf_all(0);
+    for (; d + 32 <= I; d += 32) {
         for (int k = 0; far > 0 && k < n * 32 * (int)bytes; k += 64)
             __builtin_prefetch(w[0] + (size_t)d * (size_t)n * bytes + far + k, 0, 2);
-        for (int j = 0; j < n; j++) b[j] = pairs(dtype, w[j] + (size_t)d * bytes, I - d);
-        for (int i = 0; i < m; i++) {
-            __m512bh a = pairs(MS_BF16, (const char *)(x + (size_t)i * (size_t)I + d), I - d);
-
-            for (int j = 0; j < n; j++) acc[i][j] = _mm512_dpbf16_ps(acc[i][j], a, b[j]);
-        }
+        add_pairs(dtype, acc, x, m, w, n, I, d, 32);
     }
+    if (d < I) add_pairs(dtype, acc, x, m, w, n, I, d, I - d);
     for (int i = 0; i < m; i++)
-        for (int j = 0; j < n; j++) sum[i * stride + j] = (vf)acc[i][j];
+        for (int j = 0; j < n; j++) sum[i * stride + j] = acc[i][j];
 }
 #endif
 
@@ -278,9 +296,13 @@ INLINE void tile(const ms_dtype dtype, const bool bf16, float *y, size_t y_strid
     for (int i = m * TILE_N; i < SUMS; i++) sum[i] = vf_all(0);
     rows_from(row, w, row_bytes, n);
     dots(dtype, bf16, sum, TILE_N, x, m, row, TILE_N, I, 0);
-    for (int i = 0; i < SUMS; i += VF) vf_store(total + i, vf_sums(sum + i));
-    for (int i = 0; i < m; i++)
-        for (int j = 0; j < n; j++) y[(size_t)i * y_stride + (size_t)j] = total[i * TILE_N + j];
+    for (int i = 0; i < m * TILE_N; i += VF) vf_store(total + i, vf_sums(sum + i));
+    for (int i = 0; i < m; i++) {
+        if (n == TILE_N)
+            memcpy(y + (size_t)i * y_stride, total + i * TILE_N, TILE_N * sizeof *y);
+        else
+            memcpy(y + (size_t)i * y_stride, total + i * TILE_N, (size_t)n * sizeof *y);
+    }
 }
 
 /* All rows of x by rows [first, first + rows) of w, which lie at `w` as dtype. */
@@ -294,7 +316,7 @@ INLINE void many(const ms_dtype dtype, const bool bf16, const stored_part *p, co
     for (int i = 0, m; i < p->x_rows; i += m) {
         const void *x = x_row(p, bf16, i);
 
-        m = p->x_rows - i >= TILE_M ? TILE_M : 1;
+        m = p->x_rows - i >= TILE_M ? TILE_M : p->x_rows - i >= TILE_M / 2 ? TILE_M / 2 : 1;
         for (int j = 0; j < rows; j += TILE_N) {
             float *y = cpu_row(a->y, p->x_first + i) + a->at + first + j;
             const char *wj = (const char *)w + (size_t)j * row_bytes;
@@ -302,6 +324,8 @@ INLINE void many(const ms_dtype dtype, const bool bf16, const stored_part *p, co
 
             if (m == TILE_M)
                 tile(dtype, bf16, y, Y, x, TILE_M, wj, row_bytes, n, I);
+            else if (m == TILE_M / 2)
+                tile(dtype, bf16, y, Y, x, TILE_M / 2, wj, row_bytes, n, I);
             else
                 tile(dtype, bf16, y, Y, x, 1, wj, row_bytes, n, I);
         }
@@ -364,7 +388,8 @@ static bool few_bf16(const stored_part *p)
 
 void CPU(stored_float)(const stored_part *p)
 {
-    int step = EXPANDED_BYTES / 4 / p->a->x.dim[1] / TILE_N * TILE_N;
+    int bytes = PAIRS && p->bf16 ? 2 : 4;
+    int step = EXPANDED_BYTES / bytes / p->a->x.dim[1] / TILE_N * TILE_N;
     int last = p->w_first + p->w_rows;
 
     if (p->x_rows <= FEW && (p->bf16 ? few_bf16(p) : few_f32(p))) return;
