@@ -39,7 +39,7 @@ static void need(fault_kind kind)
 
 typedef struct {
     ms_device *device;
-    char folder[64], text[PATH_BYTES], run[PATH_BYTES], done[PATH_BYTES];
+    char folder[PATH_BYTES / 2], text[PATH_BYTES], run[PATH_BYTES], done[PATH_BYTES];
     const char *data[1];
     ms_trainer *saver; /* of world.run, at its step 2: saves the files of world.done */
     /* what an operation makes */
@@ -129,7 +129,11 @@ static void world_open(world *w)
     char text[TEXT_BYTES];
     ms_error err;
 
-    *w = (world){.folder = "/tmp/minstrel-fault-XXXXXX"};
+    const char *temporary = getenv("TMPDIR");
+
+    *w = (world){0};
+    snprintf(w->folder, sizeof w->folder, "%s/minstrel-fault-XXXXXX",
+             temporary ? temporary : "/tmp");
     assert_non_null(mkdtemp(w->folder));
     snprintf(w->text, sizeof w->text, "%s/text.txt", w->folder);
     snprintf(w->run, sizeof w->run, "%s/run", w->folder);
