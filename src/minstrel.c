@@ -378,7 +378,7 @@ static void describe_stored(const ms_model *m, text *t)
     ms_weight embed = {{m->embed}}, head = {{m->head}};
 
     describe_weight(t, "embed", -1, &embed);
-    describe_weight(t, "head", -1, &head);
+    if (!m->config.tied) describe_weight(t, "head", -1, &head);
     for (int l = 0; l < m->config.layers; l++) {
         describe_weight(t, "wqkv", l, &m->stored[l].wqkv);
         describe_weight(t, "wo", l, &m->stored[l].wo);

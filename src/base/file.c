@@ -63,6 +63,26 @@ void ms_map_close(ms_map *map)
     *map = (ms_map){0};
 }
 
+void ms_map_forget(const void *data, size_t size_bytes)
+{
+#ifdef MADV_DONTNEED
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), at = (uintptr_t)data;
+    uintptr_t first = (at + page - 1) / page * page, last = (at + size_bytes) / page * page;
+
+    /* advice: failing does no harm */
+    if (last > first) madvise((void *)first, last - first, MADV_DONTNEED);
+#else
+    (void)data, (void)size_bytes;
+#endif
+}
+
+size_t ms_memory_bytes(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+
+    return pages > 0 && page > 0 ? (size_t)pages * (size_t)page : 0;
+}
+
 ms_status ms_file_read(char **out, size_t *size_bytes, const char *path, size_t limit_bytes,
                        ms_error *err)
 {

@@ -16,6 +16,13 @@ typedef struct {
 ms_status ms_map_open(ms_map *out, const char *path, ms_error *err);
 void ms_map_close(ms_map *map); /* accepts a zeroed one */
 
+/* Part of a mapped file that is hardly needed any more: its pages leave memory, and come again when
+ * they are read. */
+void ms_map_forget(const void *data, size_t size_bytes);
+
+/* Memory of the machine; 0: unknown. */
+size_t ms_memory_bytes(void);
+
 /* A file that appears under its name only when complete: written to "NAME.tmp-XXXXXX" beside it,
  * synced, renamed, the folder synced.  Until commit the old file is untouched; abort removes the
  * temporary one.  Write errors stick and are reported by commit. */

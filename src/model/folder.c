@@ -50,22 +50,64 @@ static ms_tensor *place_of(ms_model *m, const ms_params *plan, const ms_tensor *
     return NULL;
 }
 
-/* Rows in our order: those of the file, or a copy of them. */
-static ms_status map_rows(ms_model *m, const ms_tensors *file, const ms_st_entry *e,
-                          const ms_stored *s, ms_tensor *to, ms_error *err)
+/* Rows in our order: w as it is, or with `rows`, which the caller frees. */
+static ms_status order_rows(const ms_model *m, const ms_tensors *file, const ms_st_entry *e,
+                            const ms_stored *s, ms_tensor *w, char **rows, ms_error *err)
 {
     size_t bytes = ms_reading_row_bytes(e);
-    char *copy;
 
-    *to = ms_tensor_make((void *)(uintptr_t)e->data, e->dtype, e->rank, e->dim);
+    *w = ms_tensor_make((void *)(uintptr_t)e->data, e->dtype, e->rank, e->dim);
+    *rows = NULL;
     if (ms_reading_row(file, &m->config, s, 1) == 1) return MS_OK;
-    copy = malloc(e->size_bytes);
-    if (!copy) return ms_fail(err, MS_MEMORY, "out of memory for %s", e->name);
+    w->data = *rows = malloc(e->size_bytes);
+    if (!*rows) return ms_fail(err, MS_MEMORY, "out of memory for %s", e->name);
     for (int i = 0; i < e->dim[0]; i++)
-        memcpy(copy + (size_t)i * bytes,
+        memcpy(*rows + (size_t)i * bytes,
                (const char *)e->data + (size_t)ms_reading_row(file, &m->config, s, i) * bytes,
                bytes);
-    m->copy[m->copies++] = to->data = copy;
+    return MS_OK;
+}
+
+static ms_status upload(ms_model *m, ms_tensor *w, ms_error *err)
+{
+    ms_queue q = {.device = m->device};
+    ms_tensor copy = *w;
+
+    MS_TRY(ms_device_alloc(m->device, ms_tensor_bytes(copy), &copy.data, err));
+    m->copy[m->copies++] = copy;
+    ms_queue_upload(&q, copy.data, w->data, ms_tensor_bytes(copy));
+    *w = copy;
+    return ms_queue_finish(&q, err);
+}
+
+static ms_tensor keep(ms_model *m, ms_tensor w, size_t *used)
+{
+    ms_tensor kept = ms_device_keep(m->device, (char *)m->kept + *used, w);
+
+    *used += ms_device_kept_bytes(m->device, w);
+    return kept;
+}
+
+/* A matrix of the file in its place in the model; `used` bytes of what is kept are. */
+static ms_status take_matrix(ms_model *m, const ms_tensors *file, const ms_st_entry *e,
+                             const ms_stored *s, ms_tensor *to, size_t *used, ms_error *err)
+{
+    char *rows;
+
+    MS_TRY(order_rows(m, file, e, s, to, &rows, err));
+    if (m->kept && to == &m->embed && m->config.tied) m->head = keep(m, *to, used);
+    if (m->kept && to != &m->embed) {
+        *to = keep(m, *to, used);
+    } else if (rows) {
+        ms_status status = upload(m, to, err);
+
+        if (status) {
+            free(rows);
+            return status;
+        }
+    }
+    free(rows);
+    if (m->kept) ms_map_forget(e->data, e->size_bytes);
     return MS_OK;
 }
 
@@ -86,20 +128,43 @@ static ms_tensor same_field(ms_params *to, const ms_params *plan, const ms_tenso
     return none;
 }
 
+/* Memory for what the device keeps, if it does and there is ample.  Otherwise weights are read from
+ * the file as they are needed, which may be larger than memory. */
+static ms_status make_room(ms_model *m, ms_params *plan, const ms_tensors *file, ms_error *err)
+{
+    const ms_arch *arch = ms_arch_find(m->config.arch);
+    size_t sum = 0;
+    ms_stored s;
+
+    for (int i = 0; arch->stored(&m->config, plan, i, &s); i++) {
+        const ms_st_entry *e = ms_reading_find(file, "", s.name);
+
+        if (s.part.rank != 2 || (s.whole == &plan->embed && !m->config.tied)) continue;
+        sum += ms_device_kept_bytes(
+            m->device, ms_tensor_make((void *)(uintptr_t)e->data, e->dtype, e->rank, e->dim));
+    }
+    if (sum == 0 || sum > ms_memory_bytes() / 2) return MS_OK;
+    MS_TRY(ms_device_alloc(m->device, sum, &m->kept, err));
+    m->kept_bytes = sum;
+    return MS_OK;
+}
+
 static ms_status map_list(ms_model *m, ms_params *plan, const ms_tensors *file, ms_error *err)
 {
     const ms_arch *arch = ms_arch_find(m->config.arch);
     ms_queue q = {.device = m->device};
+    size_t used = 0;
     ms_stored s;
 
     m->copy = calloc((size_t)m->config.layers * 2 + 1, sizeof *m->copy);
     if (!m->copy) return ms_fail(err, MS_MEMORY, "out of memory for a model");
+    MS_TRY(make_room(m, plan, file, err));
     for (int i = 0; arch->stored(&m->config, plan, i, &s); i++) {
         const ms_st_entry *e = ms_reading_find(file, "", s.name);
         ms_tensor *to = place_of(m, plan, s.whole), vector;
 
         if (to) {
-            MS_TRY(map_rows(m, file, e, &s, to, err));
+            MS_TRY(take_matrix(m, file, e, &s, to, &used, err));
             continue;
         }
         vector = same_field(&m->weights.p, plan, s.whole);

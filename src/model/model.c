@@ -121,7 +121,9 @@ void ms_model_free(ms_model *m)
     if (!m) return;
     ms_params_block_free(&m->weights, m->device);
     ms_device_free(m->device, m->tables, m->tables_bytes);
-    for (int i = 0; i < m->copies; i++) free(m->copy[i]);
+    for (int i = 0; i < m->copies; i++)
+        ms_device_free(m->device, m->copy[i].data, ms_tensor_bytes(m->copy[i]));
+    ms_device_free(m->device, m->kept, m->kept_bytes);
     free(m->copy);
     free(m->stored);
     free(m->frequency);

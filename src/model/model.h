@@ -23,12 +23,15 @@ typedef struct {
     ms_device *device;       /* lent */
     ms_params_block weights; /* of a stored model: vectors and learned positions only */
 
-    /* A stored model, for inference only: matrices stay where and as the file has them. */
+    /* A stored model, for inference only: matrices as the file has them, where it has them or kept
+     * by the device (ms_device_keep), all but embed. */
     ms_stored_layer *stored; /* (L); NULL: all weights are in the block above */
-    ms_tensor embed, head;   /* (V, C); head absent: tied */
-    void *file;              /* what stays mapped, and who closes it */
+    ms_tensor embed, head;   /* (V, C); head absent: embed is read */
+    void *kept; /* memory of the kept ones; NULL: none are */
+    size_t kept_bytes;
+    void *file; /* what stays mapped, and who closes it */
     void (*close)(void *file);
-    void **copy; /* (copies) rows that had to be put in another order */
+    ms_tensor *copy; /* (copies) rows that had to be put in another order, on the device */
     int copies;
 
     double *frequency; /* (D/2) of rotary positions (rope.h) */

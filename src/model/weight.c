@@ -19,7 +19,7 @@ static void stored_fwd(ms_pass *p, const ms_weight_call *a)
 
         p->q.bf16 = in_bf16(p, w);
         op(&p->q, linear_stored, .y = sum, .x = a->x, .w = w, .b = ms_rows(a->b, at, w.dim[0]),
-           .at = at);
+           .at = at, .kept = p->m->kept != NULL);
         at += w.dim[0];
     }
     p->q.bf16 = p->o.bf16;

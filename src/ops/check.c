@@ -403,6 +403,8 @@ ms_status ms_check_linear_stored(const ms_device *d, const ms_linear_stored_args
     if (a->at < 0 || a->at > dim(&c, 'Y') - dim(&c, 'O'))
         return fail(&c, MS_SHAPE, "at: %d columns from %d on of y, which has %d", dim(&c, 'O'),
                     a->at, dim(&c, 'Y'));
+    if (a->kept && !d->keep)
+        return fail(&c, MS_UNSUPPORTED, "kept: backend %s keeps no weights", d->name);
     return check_overlap(&c, "");
 }
 

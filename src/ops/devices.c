@@ -59,6 +59,19 @@ void ms_device_free(ms_device *d, void *p, size_t size_bytes)
     d->allocated_bytes -= size_bytes;
 }
 
+size_t ms_device_kept_bytes(const ms_device *d, ms_tensor w)
+{
+    return d->keep ? (d->kept_bytes(d, w) + 63) / 64 * 64 : 0;
+}
+
+ms_tensor ms_device_keep(ms_device *d, void *to, ms_tensor w)
+{
+    MS_ASSERT(d->keep);
+    d->keep(d, to, w);
+    w.data = to;
+    return w;
+}
+
 /* -- queue ----------------------------------------------------------------------------------- */
 
 void ms_queue_upload(ms_queue *q, void *to, const void *from_host, size_t size_bytes)

@@ -291,6 +291,7 @@ typedef struct {
  *   w  in     (O, I)  stored
  *   b  in     (O)     real; optional
  *   at: first column; 0 <= at, at + O <= Y
+ *   kept: w lies as ms_device_keep left it; the same bits as without
  *
  * Weights that are used together may be of several types: each part goes to columns of its own.
  * For inference: there is no backward.
@@ -307,6 +308,7 @@ typedef struct {
 typedef struct {
     MS_LINEAR_STORED_TENSORS(MS_FIELD)
     int at;
+    bool kept;
 } ms_linear_stored_args;
 
 /* Whether linear_stored rounds x for weights of a type. */

@@ -1,5 +1,6 @@
 /* Devices by name, their memory, the first error of a queue, conversion of reals. */
 #include "base/half.h"
+#include "ops/cases/call.h"
 #include "ops/ops.h"
 
 #include <stdarg.h>
@@ -159,6 +160,78 @@ static void reals_of_every_type_come_back(void **state)
     ms_device_close(d);
 }
 
+/* Of every case of linear_stored; whoever reads w as the file has it fails, since that is gone. */
+static void kept_cases_of(ms_device *d)
+{
+    ms_case c;
+
+    for (int i = 0; ms_case_get(MS_OP_linear_stored, i, &c); i++) {
+        ms_linear_stored_args *a = &c.args.linear_stored, kept;
+        ms_call call = {0};
+        size_t y_bytes = ms_tensor_bytes(a->y), bytes;
+        ms_error err = {0};
+        char *want;
+        void *room;
+
+        if (c.slow) continue;
+        assert_int_equal(ms_call_open(&call, &c, d, 0, &err), MS_OK);
+        assert_int_equal(ms_call_fill(&call, MS_FILL_NORMAL, &err), MS_OK);
+        assert_int_equal(ms_call_run(&call, &call.c.args, &err), MS_OK);
+        want = malloc(call.size_bytes);
+        assert_non_null(want);
+        memcpy(want, call.result, call.size_bytes);
+
+        kept = call.c.args.linear_stored;
+        kept.kept = true;
+        assert_int_equal(ms_call_start(&call, &err), MS_OK);
+        bytes = ms_device_kept_bytes(d, kept.w);
+        assert_true(bytes >= ms_tensor_bytes(a->w));
+        assert_int_equal(ms_device_alloc(d, bytes, &room, &err), MS_OK);
+        kept.w = ms_device_keep(d, room, kept.w);
+        memset(call.c.args.linear_stored.w.data, 0xff, ms_tensor_bytes(a->w));
+        assert_int_equal(ms_call_step(&call, (const ms_any_args *)(const void *)&kept, &err),
+                         MS_OK);
+        if (memcmp(want + call.at[0], kept.y.data, y_bytes))
+            fail_msg("%s, %s: other bits with kept weights", d->name, c.label);
+        ms_device_free(d, room, bytes);
+        ms_call_close(&call);
+        free(want);
+    }
+}
+
+static void kept_weights_give_the_same_bits(void **state)
+{
+    (void)state;
+    for (int i = 0; ms_device_list(i); i++) {
+        ms_device *d = NULL;
+        ms_error err = {0};
+
+        assert_int_equal(
+            ms_device_open(&d, ms_device_list(i), &(ms_device_options){.threads = 2}, &err), MS_OK);
+        if (d->keep) kept_cases_of(d);
+        ms_device_close(d);
+    }
+}
+
+static void a_device_that_keeps_nothing_says_so(void **state)
+{
+    ms_device *d = NULL;
+    ms_error err = {0};
+    float w[4] = {1, 2, 3, 4};
+    ms_tensor t = MS_TENSOR(w, MS_F32, 2, 2);
+    double y[2], x[2] = {1, 1};
+    ms_queue q = {0};
+
+    (void)state;
+    assert_int_equal(ms_device_open(&d, "ref", &(ms_device_options){0}, &err), MS_OK);
+    assert_int_equal(ms_device_kept_bytes(d, t), 0);
+    q.device = d;
+    op(&q, linear_stored, .y = MS_TENSOR(y, MS_F64, 1, 2), .x = MS_TENSOR(x, MS_F64, 1, 2), .w = t,
+       .kept = true);
+    assert_int_equal(ms_queue_finish(&q, &err), MS_UNSUPPORTED);
+    ms_device_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,6 +242,8 @@ int main(void)
         cmocka_unit_test(memory_that_does_not_exist_is_an_error),
         cmocka_unit_test(the_first_error_sticks),
         cmocka_unit_test(reals_of_every_type_come_back),
+        cmocka_unit_test(kept_weights_give_the_same_bits),
+        cmocka_unit_test(a_device_that_keeps_nothing_says_so),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,7 +121,9 @@ static bool never(void)
 
 #define DECLARE(name, available, about)                                                            \
     extern const ms_ops_table ms_cpu_ops_##name;                                                   \
-    double ms_cpu_ceiling_##name(ms_pool *pool, ms_ceiling kind);
+    double ms_cpu_ceiling_##name(ms_pool *pool, ms_ceiling kind);                                  \
+    size_t ms_cpu_kept_bytes_##name(ms_tensor w);                                                  \
+    void ms_cpu_keep_##name(ms_pool *pool, void *to, ms_tensor w);
 VARIANTS(DECLARE)
 #undef DECLARE
 
@@ -130,10 +132,13 @@ static const struct {
     const char *name, *about;
     const ms_ops_table *ops;
     double (*ceiling)(ms_pool *pool, ms_ceiling kind);
+    size_t (*kept_bytes)(ms_tensor w);
+    void (*keep)(ms_pool *pool, void *to, ms_tensor w);
     bool (*available)(void);
 } variants[] = {
 #define ROW(name, available, about)                                                                \
-    {"cpu:" #name, about, &ms_cpu_ops_##name, ms_cpu_ceiling_##name, available},
+    {"cpu:" #name,          about, &ms_cpu_ops_##name, ms_cpu_ceiling_##name,                      \
+     ms_cpu_kept_bytes_##name, ms_cpu_keep_##name, available},
     VARIANTS(ROW)
 #undef ROW
 };
@@ -193,11 +198,27 @@ static ms_status cpu_finish(ms_device *d, ms_error *err)
     return MS_OK;
 }
 
+static int variant_of(const ms_device *d)
+{
+    int v = 0;
+
+    while (variants[v].ops != d->ops) v++;
+    return v;
+}
+
 static double cpu_ceiling(ms_device *d, ms_ceiling kind)
 {
-    for (int v = 0; v < VARIANT_COUNT; v++)
-        if (variants[v].ops == d->ops) return variants[v].ceiling(d->pool, kind);
-    return 0;
+    return variants[variant_of(d)].ceiling(d->pool, kind);
+}
+
+static size_t cpu_kept_bytes(const ms_device *d, ms_tensor w)
+{
+    return variants[variant_of(d)].kept_bytes(w);
+}
+
+static void cpu_keep(ms_device *d, void *to, ms_tensor w)
+{
+    variants[variant_of(d)].keep(d->pool, to, w);
 }
 
 static void cpu_close(ms_device *d)
@@ -224,6 +245,8 @@ static ms_status open_variant(ms_device **out, int v, const ms_device_options *o
         .ops = variants[v].ops,
         .alloc = cpu_alloc,
         .free = cpu_free,
+        .kept_bytes = cpu_kept_bytes,
+        .keep = cpu_keep,
         .upload = cpu_copy,
         .download = cpu_copy,
         .copy = cpu_copy,

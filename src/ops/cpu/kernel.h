@@ -20,6 +20,10 @@ extern const ms_ops_table CPU(ops);
 /* ceiling.c: operations per second of the units, 0 when there are none for the type. */
 double CPU(ceiling)(ms_pool *pool, ms_ceiling kind);
 
+/* stored.c: a stored matrix as linear_stored likes it (ms_device_keep): its bytes, and a copy. */
+size_t CPU(kept_bytes)(ms_tensor w);
+void CPU(keep)(ms_pool *pool, void *to, ms_tensor w);
+
 #define CPU_SLOT(name) void CPU(name)(ms_queue * q, const ms_##name##_args *a);
 MS_OPS(CPU_SLOT)
 #undef CPU_SLOT

@@ -137,4 +137,16 @@ static void multiply(const stored_part *p)
         }
 }
 
+/* Weights are kept as files have them. */
+static size_t kept_bytes(ms_tensor w)
+{
+    return ms_tensor_bytes(w);
+}
+
+static void keep(void *to, ms_tensor w, int thread, int threads)
+{
+    if (thread == 0) memcpy(to, w.data, ms_tensor_bytes(w));
+    (void)threads;
+}
+
 #endif

@@ -3,11 +3,11 @@
  *
  *   Q8_0_ZERO, GROUPS, TILE_ROWS     the level of q8_0 that means zero; the shape of a packed tile
  *   levels, LEVELS                   a vector of levels; how many hold 32 of each row
- *   read_levels, fold_dots, pack_levels, dot_four, halves_at, words_at, low_halves, fused
+ *   read_levels, fold_dots, pack_levels, dot_four, halves_at, words_at, halves, low_halves, fused
  *
  * Few rows of x (direct): products of a row's levels are folded into its lane.  Many (packed):
- * levels are transposed in fours, so that a lane holds a row from the start, and kept in the L1
- * cache for all rows of x. */
+ * levels are transposed in fours, so that a lane holds a row from the start, and stay in the L1
+ * cache for all rows of x.  Weights that the device keeps (quant_kept.h) lie in lanes already. */
 #ifndef MS_OPS_CPU_QUANT_LANES_H
 #define MS_OPS_CPU_QUANT_LANES_H
 
@@ -76,14 +76,10 @@ INLINE vf times(vf d, vi scale)
 }
 
 /* The eight scales and minima of 6 bits of each row, as six_bits of quant_rows.h. */
-INLINE void six_bit_scales(w_scales *s, const w_rows *w, size_t at)
+INLINE void six_bit_scales(w_scales *s, const vi word[4])
 {
-    vi word[4];
-    vf d, dmin;
+    vf d = low_halves(word[0]), dmin = -low_halves(word[0] >> 16);
 
-    words_at(word, w, at);
-    d = low_halves(word[0]);
-    dmin = -low_halves(word[0] >> 16);
     for (int g = 0; g < 4; g++) {
         vi scale = field(word[3], 8 * g, 4) | field(word[1], 8 * g + 6, 2) << 4;
         vi min = field(word[3], 8 * g + 4, 4) | field(word[2], 8 * g + 6, 2) << 4;
@@ -95,18 +91,16 @@ INLINE void six_bit_scales(w_scales *s, const w_rows *w, size_t at)
     }
 }
 
-INLINE void eight_bit_scales(w_scales *s, const w_rows *w, size_t at)
+INLINE void eight_bit_scales(w_scales *s, vf d, const vi word[4])
 {
-    vf d = halves_at(w, at + 208);
-    vi word[4];
-
-    words_at(word, w, at + 192);
     for (int g = 0; g < 16; g++)
         s->d[g / 2][g % 2] = times(d, word[g / 4] << (24 - 8 * (g % 4)) >> 24);
 }
 
 INLINE void scales_of(const ms_dtype dtype, w_scales *s, const w_rows *w, size_t at)
 {
+    vi word[4];
+
     switch (dtype) {
     case MS_Q4_1:
     case MS_Q5_1:
@@ -114,8 +108,14 @@ INLINE void scales_of(const ms_dtype dtype, w_scales *s, const w_rows *w, size_t
         s->add[0] = halves_at(w, at + 2);
         break;
     case MS_Q4_K:
-    case MS_Q5_K: six_bit_scales(s, w, at); break;
-    case MS_Q6_K: eight_bit_scales(s, w, at); break;
+    case MS_Q5_K:
+        words_at(word, w, at);
+        six_bit_scales(s, word);
+        break;
+    case MS_Q6_K:
+        words_at(word, w, at + 192);
+        eight_bit_scales(s, halves_at(w, at + 208), word);
+        break;
     default: s->d[0][0] = halves_at(w, at);
     }
 }
@@ -126,15 +126,16 @@ INLINE vf add_dot(vf y, vi dot, vf d, float dx)
     return fused(y, __builtin_convertvector(dot, vf), d * dx);
 }
 
+/* How far ahead memory is fetched to the L2 cache; measured on a Zen 4, where fetching to L1 alone
+ * reaches half the rate. */
+enum { FAR_BYTES = 16 << 10 };
+
 /* -- few rows of x ----------------------------------------------------------------------------- */
 
-/* y + a block of x by VF rows of levels. */
-INLINE vf direct_block(const ms_dtype dtype, vf y, const x_block *x, const levels level[LEVELS],
-                       const w_scales *s, int g)
+/* y + a block of x by VF rows of w, of whose halves these are the products. */
+INLINE vf add_block(const ms_dtype dtype, vf y, vi half[2], const x_block *x, const w_scales *s,
+                    int g)
 {
-    vi half[2];
-
-    fold_dots(dtype, half, level, x->q);
     half[0] += x->start[0];
     if (dtype == MS_Q6_K) {
         half[1] += x->start[1];
@@ -143,10 +144,6 @@ INLINE vf direct_block(const ms_dtype dtype, vf y, const x_block *x, const level
     y = add_dot(y, half[0] + half[1], s->d[g][0], x->d);
     return has_min(dtype) ? fused(y, s->add[g], vf_all(x->sum)) : y;
 }
-
-/* How far ahead memory is fetched to the L2 cache; measured on a Zen 4, where fetching to L1 alone
- * reaches half the rate. */
-enum { FAR_BYTES = 16 << 10 };
 
 /* y = m rows of x by VF rows of w.  What the next rows will read is fetched meanwhile: side by side
  * these are too short streams for the hardware to see. */
@@ -172,24 +169,39 @@ INLINE void direct_rows(const ms_dtype dtype, vf y[DIRECT], const int m, const x
             }
             ahead += part;
             read_levels(dtype, level, w, at, g);
-            for (int i = 0; i < m; i++)
-                y[i] = direct_block(dtype, y[i], x + i * blocks + b + g, level, &s, g);
+            for (int i = 0; i < m; i++) {
+                const x_block *xi = x + i * blocks + b + g;
+                vi half[2];
+
+                fold_dots(dtype, half, level, xi->q);
+                y[i] = add_block(dtype, y[i], half, xi, &s, g);
+            }
         }
     }
 }
+
+#include "ops/cpu/quant_kept.h"
 
 INLINE void direct(const ms_dtype dtype, const stored_part *p)
 {
     int blocks = p->a->x.dim[1] / X_BLOCK, last = p->w_first + p->w_rows;
 
     for (int o = p->w_first; o < last; o += VF) {
-        w_rows w = rows_at(p, o);
         vf y[DIRECT];
 
-        if (p->x_rows == 1)
-            direct_rows(dtype, y, 1, p->x, blocks, &w);
-        else
-            direct_rows(dtype, y, 2, p->x, blocks, &w);
+        if (p->a->kept) {
+            if (p->x_rows == 1)
+                kept_rows(dtype, y, 1, p->x, blocks, kept_group(dtype, p, o));
+            else
+                kept_rows(dtype, y, 2, p->x, blocks, kept_group(dtype, p, o));
+        } else {
+            w_rows w = rows_at(p, o);
+
+            if (p->x_rows == 1)
+                direct_rows(dtype, y, 1, p->x, blocks, &w);
+            else
+                direct_rows(dtype, y, 2, p->x, blocks, &w);
+        }
         for (int i = 0; i < p->x_rows; i++)
             store_lanes(cpu_row(p->a->y, p->x_first + i) + p->a->at + o, y[i], last - o);
     }
@@ -204,10 +216,18 @@ typedef struct {
     float unused[VF]; /* a multiple of the size of a vector in all */
 } w_block;
 
-/* n blocks of 32 from block `first` on, GROUPS apart. */
-INLINE void pack(const ms_dtype dtype, w_block *to, const w_rows *w, int first, int n)
+INLINE void pack_scales(const ms_dtype dtype, w_block *to, const w_scales *s, int g)
+{
+    vf_store(to->d[0], s->d[g][0]);
+    if (dtype == MS_Q6_K) vf_store(to->d[1], s->d[g][1]);
+    if (has_min(dtype)) vf_store(to->add, s->add[g]);
+}
+
+/* n blocks of 32 from block `first` on, of the rows from o on; GROUPS apart. */
+INLINE void pack(const ms_dtype dtype, w_block *to, const stored_part *p, int o, int first, int n)
 {
     const int groups = groups_of(dtype);
+    const w_rows rows = rows_at(p, o), *w = &rows;
 
     for (int b = first; b < first + n; b += groups) {
         size_t at = (size_t)(b / groups) * block_bytes(dtype);
@@ -219,9 +239,27 @@ INLINE void pack(const ms_dtype dtype, w_block *to, const w_rows *w, int first, 
 
             read_levels(dtype, level, w, at, g);
             pack_levels(to->q, level);
-            vf_store(to->d[0], s.d[g][0]);
-            if (dtype == MS_Q6_K) vf_store(to->d[1], s.d[g][1]);
-            if (has_min(dtype)) vf_store(to->add, s.add[g]);
+            pack_scales(dtype, to, &s, g);
+        }
+    }
+}
+
+INLINE void pack_kept(const ms_dtype dtype, w_block *to, const stored_part *p, int o, int first,
+                      int n)
+{
+    const int groups = groups_of(dtype);
+    kept_place at = kept_at(dtype, kept_group(dtype, p, o), p->a->x.dim[1] / X_BLOCK, first / groups);
+
+    for (int b = 0; b < n; b += groups, kept_next(dtype, &at)) {
+        w_scales s;
+
+        kept_scales(dtype, &s, at);
+        for (int g = 0; g < groups; g++, to += GROUPS) {
+            vi four[8];
+
+            kept_levels(dtype, four, at.words, g);
+            memcpy(to->q, four, sizeof four);
+            pack_scales(dtype, to, &s, g);
         }
     }
 }
@@ -360,11 +398,8 @@ INLINE void packed(const ms_dtype dtype, const stored_part *p)
                       .ahead = ahead};
 
             t.ahead_bytes = part_bytes * (size_t)t.blocks / (size_t)p->x_rows + 1;
-            for (int g = 0; g < GROUPS; g++) {
-                w_rows row = rows_at(p, o + g * VF);
-
-                pack(dtype, w + g, &row, k, t.blocks);
-            }
+            for (int g = 0; g < GROUPS; g++)
+                (p->a->kept ? pack_kept : pack)(dtype, w + g, p, o + g * VF, k, t.blocks);
             if (dtype == MS_Q6_K)
                 tile_halves(&t, p->x_rows);
             else if (has_min(dtype))

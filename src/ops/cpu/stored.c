@@ -101,3 +101,35 @@ void CPU(linear_stored)(ms_queue *q, const ms_linear_stored_args *a)
     }
     cpu_run(q, (size_t)N * ms_count(a->w), region, &p);
 }
+
+/* -- weights as the device keeps them ---------------------------------------------------------- */
+
+size_t CPU(kept_bytes)(ms_tensor w)
+{
+    return ms_rounds_factor(w.dtype) ? CPU(stored_kept_bytes)(w) : ms_tensor_bytes(w);
+}
+
+typedef struct {
+    char *to;
+    ms_tensor w;
+} keeping;
+
+static void keep_region(void *arg, int thread, int threads)
+{
+    const keeping *k = arg;
+    size_t row = stored_row_bytes(k->w), first, last;
+
+    if (ms_rounds_factor(k->w.dtype)) {
+        CPU(stored_keep)(k->to, k->w, thread, threads);
+        return;
+    }
+    ms_share((size_t)k->w.dim[0], 1, thread, threads, &first, &last);
+    memcpy(k->to + first * row, (const char *)k->w.data + first * row, (last - first) * row);
+}
+
+void CPU(keep)(ms_pool *pool, void *to, ms_tensor w)
+{
+    keeping k = {to, w};
+
+    ms_pool_run(pool, keep_region, &k);
+}

@@ -32,9 +32,11 @@ static inline size_t stored_row_bytes(ms_tensor w)
     return (size_t)w.dim[1] / (size_t)ms_dtype_block(w.dtype) * ms_dtype_bytes(w.dtype);
 }
 
-/* stored_int8.c: I elements to blocks, for a type of w; the product. */
+/* stored_int8.c: I elements to blocks, for a type of w; the product; w as the device keeps it. */
 void CPU(stored_round)(x_block *to, const float *x, int I, ms_dtype w);
 void CPU(stored_int8)(const stored_part *p);
+size_t CPU(stored_kept_bytes)(ms_tensor w);
+void CPU(stored_keep)(void *to, ms_tensor w, int thread, int threads);
 
 /* stored_float.c: likewise for the other types, whose x is rounded when bf16 is asked for: a row of
  * so many bytes. */

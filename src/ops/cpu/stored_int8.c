@@ -67,3 +67,13 @@ void CPU(stored_int8)(const stored_part *p)
 {
     multiply(p);
 }
+
+size_t CPU(stored_kept_bytes)(ms_tensor w)
+{
+    return kept_bytes(w);
+}
+
+void CPU(stored_keep)(void *to, ms_tensor w, int thread, int threads)
+{
+    keep(to, w, thread, threads);
+}

@@ -138,6 +138,15 @@ INLINE vf halves_at(const w_rows *w, size_t at)
     return (vf)vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(h)));
 }
 
+/* A half of each lane, side by side. */
+INLINE vf halves(const uint8_t *p)
+{
+    uint16x4_t h;
+
+    memcpy(&h, p, sizeof h);
+    return (vf)vcvt_f32_f16(vreinterpret_f16_u16(h));
+}
+
 /* The half in the lower 16 bits of each lane. */
 INLINE vf low_halves(vi v)
 {

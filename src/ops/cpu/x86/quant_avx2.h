@@ -166,6 +166,12 @@ INLINE vf halves_at(const w_rows *w, size_t at)
                                               (short)h[4], (short)h[5], (short)h[6], (short)h[7]));
 }
 
+/* A half of each lane, side by side. */
+INLINE vf halves(const uint8_t *p)
+{
+    return (vf)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)p));
+}
+
 /* The half in the lower 16 bits of each lane. */
 INLINE vf low_halves(vi v)
 {

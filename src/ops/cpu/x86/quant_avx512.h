@@ -166,6 +166,12 @@ INLINE vf halves_at(const w_rows *w, size_t at)
     return (vf)_mm512_cvtph_ps(_mm256_setr_m128i(a, b));
 }
 
+/* A half of each lane, side by side. */
+INLINE vf halves(const uint8_t *p)
+{
+    return (vf)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+
 /* The half in the lower 16 bits of each lane. */
 INLINE vf low_halves(vi v)
 {
