@@ -145,39 +145,69 @@ INLINE void kept_scales(const ms_dtype dtype, w_scales *s, kept_place at)
 
 /* -- few rows of x ----------------------------------------------------------------------------- */
 
-/* y = m rows of x by a group of rows of w. */
-INLINE void kept_rows(const ms_dtype dtype, vf y[DIRECT], const int m, const x_block *x, int blocks,
-                      const uint8_t *group)
+/* Groups read side by side, and how far ahead of each memory is fetched to the L2 cache: measured on
+ * a Zen 4, where one stream alone comes at two thirds of the rate of four. */
+enum { STREAMS = 4, STREAM_FAR_BYTES = 4 << 10 };
+
+/* y[i][j] = row i of m of x by group j of rows of w. */
+INLINE void kept_rows(const ms_dtype dtype, vf y[DIRECT][STREAMS], const int m, const x_block *x,
+                      int blocks, const uint8_t *const group[STREAMS])
 {
     const int groups = groups_of(dtype);
     const size_t part = (size_t)words_of(dtype) * VF * WORD_BYTES / (size_t)groups;
-    kept_place at = kept_at(dtype, group, blocks, 0);
-    const uint8_t *far = at.words + FAR_BYTES;
+    kept_place at[STREAMS];
 
-    for (int i = 0; i < m; i++) y[i] = vf_all(0);
-    for (int b = 0; b < blocks; b += groups, kept_next(dtype, &at)) {
-        w_scales s;
+    for (int j = 0; j < STREAMS; j++) {
+        at[j] = kept_at(dtype, group[j], blocks, 0);
+        for (int i = 0; i < m; i++) y[i][j] = vf_all(0);
+    }
+    for (int b = 0; b < blocks; b += groups)
+        for (int j = 0; j < STREAMS; j++) {
+            const uint8_t *far = at[j].words + STREAM_FAR_BYTES;
+            w_scales s;
 
-        kept_scales(dtype, &s, at);
-        for (int g = 0; g < groups; g++) {
-            vi four[8];
+            kept_scales(dtype, &s, at[j]);
+            for (int g = 0; g < groups; g++, far += part) {
+                vi four[8];
 
-            for (size_t k = 0; k < part; k += LINE_BYTES) __builtin_prefetch(far + k, 0, 2);
-            far += part;
-            kept_levels(dtype, four, at.words, g);
-            for (int i = 0; i < m; i++) {
-                const x_block *xi = x + i * blocks + b + g;
-                vi half[2] = {{0}, {0}};
+                for (size_t k = 0; k < part; k += LINE_BYTES) __builtin_prefetch(far + k, 0, 2);
+                kept_levels(dtype, four, at[j].words, g);
+                for (int i = 0; i < m; i++) {
+                    const x_block *xi = x + i * blocks + b + g;
+                    vi half[2] = {{0}, {0}};
 
-                for (int k = 0; k < 8; k++) {
-                    int32_t xs;
+                    for (int k = 0; k < 8; k++) {
+                        int32_t xs;
 
-                    memcpy(&xs, xi->q + 4 * k, sizeof xs);
-                    half[k / 4] = dot_four(dtype, half[k / 4], (levels)four[k], xs);
+                        memcpy(&xs, xi->q + 4 * k, sizeof xs);
+                        half[k / 4] = dot_four(dtype, half[k / 4], (levels)four[k], xs);
+                    }
+                    y[i][j] = add_block(dtype, y[i][j], half, xi, &s, g);
                 }
-                y[i] = add_block(dtype, y[i], half, xi, &s, g);
             }
+            kept_next(dtype, &at[j]);
         }
+}
+
+/* The streams are equal parts of the rows; the last ones may run over. */
+INLINE void direct_kept(const ms_dtype dtype, const stored_part *p)
+{
+    int blocks = p->a->x.dim[1] / X_BLOCK, last = p->w_first + p->w_rows;
+    int part = ((p->w_rows + VF - 1) / VF + STREAMS - 1) / STREAMS * VF;
+
+    for (int o = p->w_first; o < p->w_first + part; o += VF) {
+        const uint8_t *group[STREAMS];
+        vf y[DIRECT][STREAMS];
+
+        for (int j = 0; j < STREAMS; j++) group[j] = kept_group(dtype, p, o + j * part);
+        if (p->x_rows == 1)
+            kept_rows(dtype, y, 1, p->x, blocks, group);
+        else
+            kept_rows(dtype, y, 2, p->x, blocks, group);
+        for (int i = 0; i < p->x_rows; i++)
+            for (int j = 0; j < STREAMS; j++)
+                store_lanes(cpu_row(p->a->y, p->x_first + i) + p->a->at + o + j * part, y[i][j],
+                            last - o - j * part);
     }
 }
 

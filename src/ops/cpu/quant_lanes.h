@@ -126,10 +126,6 @@ INLINE vf add_dot(vf y, vi dot, vf d, float dx)
     return fused(y, __builtin_convertvector(dot, vf), d * dx);
 }
 
-/* How far ahead memory is fetched to the L2 cache; measured on a Zen 4, where fetching to L1 alone
- * reaches half the rate. */
-enum { FAR_BYTES = 16 << 10 };
-
 /* -- few rows of x ----------------------------------------------------------------------------- */
 
 /* y + a block of x by VF rows of w, of whose halves these are the products. */
@@ -144,6 +140,10 @@ INLINE vf add_block(const ms_dtype dtype, vf y, vi half[2], const x_block *x, co
     y = add_dot(y, half[0] + half[1], s->d[g][0], x->d);
     return has_min(dtype) ? fused(y, s->add[g], vf_all(x->sum)) : y;
 }
+
+/* How far ahead memory is fetched to the L2 cache; measured on a Zen 4, where fetching to L1 alone
+ * reaches half the rate. */
+enum { FAR_BYTES = 16 << 10 };
 
 /* y = m rows of x by VF rows of w.  What the next rows will read is fetched meanwhile: side by side
  * these are too short streams for the hardware to see. */
@@ -180,32 +180,24 @@ INLINE void direct_rows(const ms_dtype dtype, vf y[DIRECT], const int m, const x
     }
 }
 
-#include "ops/cpu/quant_kept.h"
-
 INLINE void direct(const ms_dtype dtype, const stored_part *p)
 {
     int blocks = p->a->x.dim[1] / X_BLOCK, last = p->w_first + p->w_rows;
 
     for (int o = p->w_first; o < last; o += VF) {
+        w_rows w = rows_at(p, o);
         vf y[DIRECT];
 
-        if (p->a->kept) {
-            if (p->x_rows == 1)
-                kept_rows(dtype, y, 1, p->x, blocks, kept_group(dtype, p, o));
-            else
-                kept_rows(dtype, y, 2, p->x, blocks, kept_group(dtype, p, o));
-        } else {
-            w_rows w = rows_at(p, o);
-
-            if (p->x_rows == 1)
-                direct_rows(dtype, y, 1, p->x, blocks, &w);
-            else
-                direct_rows(dtype, y, 2, p->x, blocks, &w);
-        }
+        if (p->x_rows == 1)
+            direct_rows(dtype, y, 1, p->x, blocks, &w);
+        else
+            direct_rows(dtype, y, 2, p->x, blocks, &w);
         for (int i = 0; i < p->x_rows; i++)
             store_lanes(cpu_row(p->a->y, p->x_first + i) + p->a->at + o, y[i], last - o);
     }
 }
+
+#include "ops/cpu/quant_kept.h"
 
 /* -- many rows of x ---------------------------------------------------------------------------- */
 
@@ -398,8 +390,12 @@ INLINE void packed(const ms_dtype dtype, const stored_part *p)
                       .ahead = ahead};
 
             t.ahead_bytes = part_bytes * (size_t)t.blocks / (size_t)p->x_rows + 1;
-            for (int g = 0; g < GROUPS; g++)
-                (p->a->kept ? pack_kept : pack)(dtype, w + g, p, o + g * VF, k, t.blocks);
+            for (int g = 0; g < GROUPS; g++) {
+                if (p->a->kept)
+                    pack_kept(dtype, w + g, p, o + g * VF, k, t.blocks);
+                else
+                    pack(dtype, w + g, p, o + g * VF, k, t.blocks);
+            }
             if (dtype == MS_Q6_K)
                 tile_halves(&t, p->x_rows);
             else if (has_min(dtype))
@@ -416,7 +412,9 @@ INLINE void packed(const ms_dtype dtype, const stored_part *p)
 #define TYPE(dtype)                                                                                \
     static void multiply_##dtype(const stored_part *p)                                             \
     {                                                                                              \
-        if (p->x_rows <= DIRECT)                                                                   \
+        if (p->x_rows <= DIRECT && p->a->kept)                                                     \
+            direct_kept(dtype, p);                                                                 \
+        else if (p->x_rows <= DIRECT)                                                              \
             direct(dtype, p);                                                                      \
         else                                                                                       \
             packed(dtype, p);                                                                      \
