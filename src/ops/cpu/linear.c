@@ -1,9 +1,10 @@
 /* linear - the three products of a linear map
  *
- * Forward, y = x w^T, in f32: rows of both are contiguous, nothing is packed (dot.c), so that few
- * rows read w once and the bits of a row do not depend on the batch.  Backward, dx = dy w and
+ * Forward, y = x w^T, in f32: rows of both are contiguous, nothing is packed (dot.c; stored_float.c
+ * for few rows), so that few rows read w once and the bits of a row do not depend on the batch.  Backward, dx = dy w and
  * dw = dy^T x, and all products of bf16: by packed panels (gemm.c). */
 #include "ops/cpu/gemm.h"
+#include "ops/cpu/stored.h"
 
 #include <stddef.h>
 
@@ -23,9 +24,24 @@ typedef struct {
     ms_queue *q;
 } fwd;
 
-static void fwd_block(const fwd *f, int row, int rows, int out, int outs, float *work)
+static void f32_block(const fwd *f, int row, int rows, int out, int outs)
 {
     enum { STEP = 32 }; /* outputs whose weights stay in the cache meanwhile */
+    const ms_linear_fwd_args *a = f->a;
+    size_t I = (size_t)a->x.dim[1], O = (size_t)a->w.dim[0];
+    ms_linear_stored_args few = {.y = f->u, .x = a->x, .w = a->w};
+
+    if (CPU(stored_few)(&(stored_part){
+            .a = &few, .x_first = row, .x_rows = rows, .w_first = out, .w_rows = outs}))
+        return;
+    for (int o = out; o < out + outs; o += STEP)
+        CPU(dot_tile)
+        (cpu_row(f->u, row) + o, O, cpu_row(a->x, row), I, rows, cpu_row(a->w, o), I,
+         out + outs - o < STEP ? out + outs - o : STEP, (int)I);
+}
+
+static void fwd_block(const fwd *f, int row, int rows, int out, int outs, float *work)
+{
     const ms_linear_fwd_args *a = f->a;
     size_t I = (size_t)a->x.dim[1], O = (size_t)a->w.dim[0];
     const float *b = a->b.data;
@@ -46,9 +62,7 @@ static void fwd_block(const fwd *f, int row, int rows, int out, int outs, float 
 
         CPU(gemm)(&p, 0, rows, work);
     }
-    for (int o = out; !f->q->bf16 && o < out + outs; o += STEP) CPU(dot_tile)
-    (cpu_row(f->u, row) + o, O, cpu_row(a->x, row), I, rows, cpu_row(a->w, o), I,
-     out + outs - o < STEP ? out + outs - o : STEP, (int)I);
+    if (!f->q->bf16) f32_block(f, row, rows, out, outs);
     for (int i = 0; b && i < rows; i++) {
         float *u = cpu_row(f->u, row + i);
 

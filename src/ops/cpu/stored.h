@@ -44,4 +44,7 @@ size_t CPU(stored_bf16_bytes)(int I);
 void CPU(stored_bf16)(void *to, const float *x, int I);
 void CPU(stored_float)(const stored_part *p);
 
+/* Few rows of x by w of f32, f16 or bf16, without rounding; false where that is not the way. */
+bool CPU(stored_few)(const stored_part *p);
+
 #endif

@@ -22,8 +22,8 @@ enum {
     EXPANDED_BYTES = 192 << 10    /* of w: they stay in the L2 cache for all rows of x */
 };
 
-/* How far ahead w is fetched to the L2 cache when it is read once. */
-enum { FAR_BYTES = 16 << 10 };
+/* How far ahead rows of w are fetched to the L2 cache when they are read once. */
+enum { FAR_BYTES = 4 << 10 };
 
 /* Whether halves can be widened in registers. */
 #if defined(__F16C__) || (defined(__aarch64__) && !defined(MS_CPU_SCALAR))
@@ -175,8 +175,8 @@ INLINE void dots_bf16(const ms_dtype dtype, vf *sum, const int stride, const uin
     for (int i = 0; i < m; i++)
         for (int j = 0; j < n; j++) acc[i][j] = vf_all(0);
     for (; d + 32 <= I; d += 32) {
-        for (int k = 0; far > 0 && k < n * 32 * (int)bytes; k += 64)
-            __builtin_prefetch(w[0] + (size_t)d * (size_t)n * bytes + far + k, 0, 2);
+        for (int j = 0; far > 0 && (size_t)d * bytes % 64 == 0 && j < n; j++)
+            __builtin_prefetch(w[j] + (size_t)d * bytes + far, 0, 2);
         add_pairs(dtype, acc, x, m, w, n, I, d, 32);
     }
     if (d < I) add_pairs(dtype, acc, x, m, w, n, I, d, I - d);
@@ -187,8 +187,8 @@ INLINE void dots_bf16(const ms_dtype dtype, vf *sum, const int stride, const uin
 
 /* -- tiles ----------------------------------------------------------------------------------- */
 
-/* sum[i * stride + j] = partial sums of row i of x by row j of w, m by n.  What follows these rows
- * of w by `far` bytes is fetched. */
+/* sum[i * stride + j] = partial sums of row i of x by row j of w, m by n.  What follows each of
+ * these rows by `far` bytes is fetched. */
 INLINE void dots(const ms_dtype dtype, const bool bf16, vf *sum, const int stride, const void *xs,
                  const int m, const char *const *w, const int n, int I, const int far)
 {
@@ -209,8 +209,8 @@ INLINE void dots(const ms_dtype dtype, const bool bf16, vf *sum, const int strid
     for (; d + VF <= I; d += VF) {
         vf b[TILE_N];
 
-        for (int k = 0; far > 0 && k < n * VF * (int)bytes; k += 64)
-            __builtin_prefetch(w[0] + (size_t)d * (size_t)n * bytes + far + k, 0, 2);
+        for (int j = 0; far > 0 && (size_t)d * bytes % 64 == 0 && j < n; j++)
+            __builtin_prefetch(w[j] + (size_t)d * bytes + far, 0, 2);
         for (int j = 0; j < n; j++) b[j] = widen(dtype, w[j] + (size_t)d * bytes);
         for (int j = 0; round && j < n; j++) b[j] = round_bf16(b[j]);
         for (int i = 0; i < m; i++) {
@@ -245,28 +245,38 @@ INLINE const void *x_row(const stored_part *p, const bool bf16, int n)
                 : (const char *)cpu_row(p->a->x, p->x_first + n);
 }
 
-/* m rows of x by all rows of w, each read once: VF sums of a row of x are folded at once.  One row
- * of x takes those of w one by one: a single stream is read fastest. */
+/* m rows of x by all rows of w, each read once: from TILE_N parts of them at a time, which memory
+ * delivers faster than one stream.  VF sums of a row of x are folded at once. */
 INLINE void few(const ms_dtype dtype, const bool bf16, const stored_part *p, const int m)
 {
     const ms_linear_stored_args *a = p->a;
     const size_t row_bytes = stored_row_bytes(a->w);
-    const int step = m == 1 ? 1 : TILE_N;
+    const int part = ((p->w_rows + VF - 1) / VF + TILE_N - 1) / TILE_N * VF;
+    const char *rows = (const char *)a->w.data + (size_t)p->w_first * row_bytes;
 
-    for (int o = 0; o < p->w_rows; o += VF) {
-        int n = p->w_rows - o < VF ? p->w_rows - o : VF;
-        const char *row = (const char *)a->w.data + (size_t)(p->w_first + o) * row_bytes;
-        vf sum[TILE_M * VF];
+    for (int o = 0; o < part; o += VF) {
+        vf sum[TILE_N][FEW][VF];
 
-        for (int j = 0; j < VF; j += step) {
+        for (int j = 0; j < VF; j++) {
             const char *w[TILE_N];
+            vf got[FEW * TILE_N];
 
-            rows_from(w, row + (size_t)(j < n ? j : 0) * row_bytes, row_bytes, j < n ? n - j : 1);
-            dots(dtype, bf16, sum + j, VF, x_row(p, bf16, 0), m, w, step, a->x.dim[1], FAR_BYTES);
+            for (int k = 0; k < TILE_N; k++) {
+                int row = o + j + k * part;
+
+                w[k] = rows + (size_t)(row < p->w_rows ? row : p->w_rows - 1) * row_bytes;
+            }
+            dots(dtype, bf16, got, TILE_N, x_row(p, bf16, 0), m, w, TILE_N, a->x.dim[1], FAR_BYTES);
+            for (int i = 0; i < m; i++)
+                for (int k = 0; k < TILE_N; k++) sum[k][i][j] = got[i * TILE_N + k];
         }
-        for (int i = 0; i < m; i++)
-            vf_store_part(cpu_row(a->y, p->x_first + i) + a->at + p->w_first + o,
-                          vf_sums(sum + i * VF), n);
+        for (int k = 0; k < TILE_N; k++) {
+            int at = o + k * part, n = p->w_rows - at < VF ? p->w_rows - at : VF;
+
+            for (int i = 0; n > 0 && i < m; i++)
+                vf_store_part(cpu_row(a->y, p->x_first + i) + a->at + p->w_first + at,
+                              vf_sums(sum[k][i]), n);
+        }
     }
 }
 
@@ -362,8 +372,9 @@ static void many_bf16(const stored_part *p, int first, int rows)
         many(MS_F32, true, p, w, first, rows);
 }
 
-static bool few_f32(const stored_part *p)
+bool CPU(stored_few)(const stored_part *p)
 {
+    if (p->x_rows > FEW) return false;
     switch (p->a->w.dtype) {
     case MS_F32: few_rows(MS_F32, false, p); return true;
     case MS_BF16: few_rows(MS_BF16, false, p); return true;
@@ -376,6 +387,7 @@ static bool few_f32(const stored_part *p)
 
 static bool few_bf16(const stored_part *p)
 {
+    if (p->x_rows > FEW) return false;
     switch (p->a->w.dtype) {
     case MS_F32: few_rows(MS_F32, true, p); return true;
     case MS_BF16: few_rows(MS_BF16, true, p); return true;
@@ -392,7 +404,7 @@ void CPU(stored_float)(const stored_part *p)
     int step = EXPANDED_BYTES / bytes / p->a->x.dim[1] / TILE_N * TILE_N;
     int last = p->w_first + p->w_rows;
 
-    if (p->x_rows <= FEW && (p->bf16 ? few_bf16(p) : few_f32(p))) return;
+    if (p->bf16 ? few_bf16(p) : CPU(stored_few)(p)) return;
     if (step < TILE_N) step = TILE_N;
     for (int o = p->w_first; o < last; o += step)
         (p->bf16 ? many_bf16 : many_f32)(p, o, last - o < step ? last - o : step);
