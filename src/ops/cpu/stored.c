@@ -1,15 +1,15 @@
 /* stored - products with weights as files have them: who takes which rows
  *
- * Threads share the rows of w, so that each is read once.  Where the type of w or the queue asks
- * for it, x is rounded first: few rows by each thread for itself, many by all, in memory they
- * share. */
+ * Threads share the rows of w, so that each is read once, or those of x where they are many, so that
+ * each stays in one cache.  Where the type of w or the queue asks for it, x is rounded first: few
+ * rows by each thread for itself, more by all, in memory they share, many by whoever has them. */
 #include "ops/cpu/stored.h"
 
 #include "base/quant_rows.h"
 
 #include <stddef.h>
 
-enum { GRAIN = 32 }; /* rows of w a thread takes a multiple of */
+enum { GRAIN = 32, X_GRAIN = 6 }; /* rows of w and of x a thread takes a multiple of */
 
 void CPU(stored_rows)(float *out, ms_tensor w, int first, int rows)
 {
@@ -22,7 +22,7 @@ typedef struct {
     const ms_linear_stored_args *a;
     int step;         /* rows of x at a time: as many as the work memory holds */
     bool int8, bf16;  /* how x is rounded, if at all */
-    bool shared;      /* by all threads, into one place */
+    bool shared;      /* x is rounded by all threads, into one place */
     size_t row_bytes; /* of rounded x */
 } product;
 
@@ -54,6 +54,31 @@ static void add_bias(const ms_linear_stored_args *a, const stored_part *part)
     }
 }
 
+static void multiply(const product *p, const stored_part *part)
+{
+    if (part->w_rows == 0) return;
+    (p->int8 ? CPU(stored_int8) : CPU(stored_float))(part);
+    add_bias(p->a, part);
+}
+
+/* All rows of w by a share of those of x. */
+static void rows_region(void *arg, int thread, int threads)
+{
+    const product *p = arg;
+    char *x = (char *)cpu_work(p->q, thread) + STORED_WORK_BYTES;
+    stored_part part = {.a = p->a, .x = x, .work = cpu_work(p->q, thread), .bf16 = p->bf16};
+    size_t first, last;
+
+    part.w_rows = p->a->w.dim[0];
+    ms_share((size_t)p->a->x.dim[0], X_GRAIN, thread, threads, &first, &last);
+    for (int n = (int)first; n < (int)last; n += p->step) {
+        part.x_first = n;
+        part.x_rows = (int)last - n < p->step ? (int)last - n : p->step;
+        if (p->row_bytes > 0) round_rows(p, x, n, part.x_rows, 0, 1);
+        multiply(p, &part);
+    }
+}
+
 /* A thread's work memory: its room for rows of w, then rounded rows of x, in that of thread 0 when
  * they are shared. */
 static void region(void *arg, int thread, int threads)
@@ -76,15 +101,13 @@ static void region(void *arg, int thread, int threads)
         if (p->row_bytes > 0)
             round_rows(p, x, n, part.x_rows, shared ? thread : 0, shared ? threads : 1);
         if (shared) ms_pool_barrier(p->q->device->pool);
-        if (part.w_rows == 0) continue;
-        (p->int8 ? CPU(stored_int8) : CPU(stored_float))(&part);
-        add_bias(a, &part);
+        multiply(p, &part);
     }
 }
 
 void CPU(linear_stored)(ms_queue *q, const ms_linear_stored_args *a)
 {
-    enum { ROOM = MS_CPU_WORK_BYTES - STORED_WORK_BYTES, FEW = 4096, ROWS_LEAST = 8 };
+    enum { ROOM = MS_CPU_WORK_BYTES - STORED_WORK_BYTES, FEW = 4096, ROWS_LEAST = 8, ROWS_MANY = 64 };
     int N = a->x.dim[0], I = a->x.dim[1];
     product p = {.q = q, .a = a, .step = N, .int8 = ms_rounds_factor(a->w.dtype)};
 
@@ -99,7 +122,8 @@ void CPU(linear_stored)(ms_queue *q, const ms_linear_stored_args *a)
         if ((size_t)N > ROOM / p.row_bytes) p.step = (int)(ROOM / p.row_bytes);
         p.shared = (size_t)N * (size_t)I > FEW;
     }
-    cpu_run(q, (size_t)N * ms_count(a->w), region, &p);
+    cpu_run(q, (size_t)N * ms_count(a->w),
+            N >= ROWS_MANY * ms_pool_threads(q->device->pool) ? rows_region : region, &p);
 }
 
 /* -- weights as the device keeps them ---------------------------------------------------------- */
