@@ -41,7 +41,7 @@ if [ ! -s "$run/done" ] || [ "$book" -nt "$run/done" ]; then
     rm -rf "$run"
     echo "training on $book; the held-out loss falls as the model learns" >&2
     ./minstrel train --data "$book" --out "$run" --tokenizer bpe:1024 --preset llama --layers 4 --width 128 --heads 4 \
-        --context 192 --batch 5 --steps 1300 --lr 5e-3 --min-lr 2e-4 --warmup 100 --dropout 0 --val-fraction 0.05 \
+        --context 192 --batch 5 --steps 1300 --dtype bf16 --lr 5e-3 --min-lr 2e-4 --warmup 100 --dropout 0 --val-fraction 0.05 \
         --eval-every 260 --save-every 650 | tee "$run.result"
     mv "$run.result" "$run/done"
 fi

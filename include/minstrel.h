@@ -93,7 +93,7 @@ typedef struct {
 minstrel_shape minstrel_default_shape(void);
 
 /* Opens a folder in the Hugging Face layout (a run folder is one; shards are fine) or a .gguf file.
- * Weights of smaller types than f32 stay mapped as the file has them. */
+ * Weights of smaller types than f32 stay in these, mapped or in a copy for the CPU. */
 minstrel_status minstrel_model_open(minstrel_model **out, const char *path,
                                     const minstrel_options *o, minstrel_error *err);
 /* A model of a preset ("llama", ...) with random weights of a seed and a byte tokenizer when vocab
