@@ -27,7 +27,7 @@ typedef struct {
      * by the device (ms_device_keep), all but embed. */
     ms_stored_layer *stored; /* (L); NULL: all weights are in the block above */
     ms_tensor embed, head;   /* (V, C); head absent: embed is read */
-    void *kept; /* memory of the kept ones; NULL: none are */
+    void *kept;              /* memory of the kept ones; NULL: none are */
     size_t kept_bytes;
     void *file; /* what stays mapped, and who closes it */
     void (*close)(void *file);

@@ -67,9 +67,9 @@ const char *ms_device_list(int i);
 ms_status ms_device_alloc(ms_device *d, size_t size_bytes, void **out, ms_error *err);
 void ms_device_free(ms_device *d, void *p, size_t size_bytes); /* NULL is accepted */
 
-/* A copy of a matrix of weights that lies as files have it, laid out as this device's products read
- * it fastest: for linear_stored with `kept`, and for nothing else.  Its bytes, in whole units of 64;
- * 0 on devices that keep none. */
+/* A copy of a matrix of weights that lies as files have it, laid out as this device's products
+ * read it fastest: for linear_stored with `kept`, and for nothing else.  Its bytes, in whole units
+ * of 64; 0 on devices that keep none. */
 size_t ms_device_kept_bytes(const ms_device *d, ms_tensor w);
 /* Makes it at `to`, memory of the device at 64 bytes; the result is w with that address. */
 ms_tensor ms_device_keep(ms_device *d, void *to, ms_tensor w);

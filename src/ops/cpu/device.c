@@ -137,8 +137,13 @@ static const struct {
     bool (*available)(void);
 } variants[] = {
 #define ROW(name, available, about)                                                                \
-    {"cpu:" #name,          about, &ms_cpu_ops_##name, ms_cpu_ceiling_##name,                      \
-     ms_cpu_kept_bytes_##name, ms_cpu_keep_##name, available},
+    {"cpu:" #name,                                                                                 \
+     about,                                                                                        \
+     &ms_cpu_ops_##name,                                                                           \
+     ms_cpu_ceiling_##name,                                                                        \
+     ms_cpu_kept_bytes_##name,                                                                     \
+     ms_cpu_keep_##name,                                                                           \
+     available},
     VARIANTS(ROW)
 #undef ROW
 };

@@ -1,8 +1,8 @@
 /* linear - the three products of a linear map
  *
- * Forward, y = x w^T, in f32: rows of both are contiguous, nothing is packed (dot.c; stored_float.c
- * for few rows), so that few rows read w once and the bits of a row do not depend on the batch.  Backward, dx = dy w and
- * dw = dy^T x, and all products of bf16: by packed panels (gemm.c). */
+ * Forward, y = x w^T, in f32: rows of both are contiguous, nothing is packed (dot.c, or for few
+ * rows stored_float.c), so that those read w once and the bits of a row do not depend on the batch.
+ * Backward, dx = dy w and dw = dy^T x, and all products of bf16: by packed panels (gemm.c). */
 #include "ops/cpu/gemm.h"
 #include "ops/cpu/stored.h"
 
@@ -34,10 +34,9 @@ static void f32_block(const fwd *f, int row, int rows, int out, int outs)
     if (CPU(stored_few)(&(stored_part){
             .a = &few, .x_first = row, .x_rows = rows, .w_first = out, .w_rows = outs}))
         return;
-    for (int o = out; o < out + outs; o += STEP)
-        CPU(dot_tile)
-        (cpu_row(f->u, row) + o, O, cpu_row(a->x, row), I, rows, cpu_row(a->w, o), I,
-         out + outs - o < STEP ? out + outs - o : STEP, (int)I);
+    for (int o = out; o < out + outs; o += STEP) CPU(dot_tile)
+    (cpu_row(f->u, row) + o, O, cpu_row(a->x, row), I, rows, cpu_row(a->w, o), I,
+     out + outs - o < STEP ? out + outs - o : STEP, (int)I);
 }
 
 static void fwd_block(const fwd *f, int row, int rows, int out, int outs, float *work)

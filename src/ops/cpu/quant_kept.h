@@ -2,9 +2,9 @@
  * side, so that a vector has the same part of each row in its lanes and w is one stream;
  * included by quant_lanes.h
  *
- * A group of rows is the scales that are one half a block (block, VF), up to whole cache lines, then
- * the other words of each block (block, word, VF), in the order in which a row has them.  What is no
- * row is the last one again.  Levels of q8_0 have the zero that products want. */
+ * A group of rows is the scales that are one half a block (block, VF), up to whole cache lines,
+ * then the other words of each block (block, word, VF), in the order in which a row has them.  What
+ * is no row is the last one again.  Levels of q8_0 have the zero that products want. */
 #ifndef MS_OPS_CPU_QUANT_KEPT_H
 #define MS_OPS_CPU_QUANT_KEPT_H
 
@@ -38,8 +38,7 @@ INLINE size_t halves_bytes(const ms_dtype dtype, int blocks)
 
 INLINE size_t group_bytes(const ms_dtype dtype, int blocks)
 {
-    return halves_bytes(dtype, blocks) +
-           (size_t)blocks * (size_t)words_of(dtype) * VF * WORD_BYTES;
+    return halves_bytes(dtype, blocks) + (size_t)blocks * (size_t)words_of(dtype) * VF * WORD_BYTES;
 }
 
 /* The group of rows that row o is in; the last one where there is no such row. */
@@ -145,8 +144,8 @@ INLINE void kept_scales(const ms_dtype dtype, w_scales *s, kept_place at)
 
 /* -- few rows of x ----------------------------------------------------------------------------- */
 
-/* Groups read side by side, and how far ahead of each memory is fetched to the L2 cache: measured on
- * a Zen 4, where one stream alone comes at two thirds of the rate of four. */
+/* Groups read side by side, and how far ahead of each memory is fetched to the L2 cache: measured
+ * on a Zen 4, where one stream alone comes at two thirds of the rate of four. */
 enum { STREAMS = 4, STREAM_FAR_BYTES = 4 << 10 };
 
 /* y[i][j] = row i of m of x by group j of rows of w. */
@@ -233,8 +232,7 @@ static void keep_group(uint8_t *to, ms_tensor w, int group)
         for (int b = 0; b < blocks; b++, from += block_bytes(dtype)) {
             size_t first = (size_t)b * (size_t)words_of(dtype);
 
-            if (half >= 0)
-                memcpy(to + (size_t)(b * VF + i) * HALF_BYTES, from + half, HALF_BYTES);
+            if (half >= 0) memcpy(to + (size_t)(b * VF + i) * HALF_BYTES, from + half, HALF_BYTES);
             for (int k = 0; k < words_of(dtype); k++) {
                 uint32_t word;
 

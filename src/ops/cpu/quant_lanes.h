@@ -240,7 +240,8 @@ INLINE void pack_kept(const ms_dtype dtype, w_block *to, const stored_part *p, i
                       int n)
 {
     const int groups = groups_of(dtype);
-    kept_place at = kept_at(dtype, kept_group(dtype, p, o), p->a->x.dim[1] / X_BLOCK, first / groups);
+    kept_place at =
+        kept_at(dtype, kept_group(dtype, p, o), p->a->x.dim[1] / X_BLOCK, first / groups);
 
     for (int b = 0; b < n; b += groups, kept_next(dtype, &at)) {
         w_scales s;

@@ -1,8 +1,9 @@
 /* stored - products with weights as files have them: who takes which rows
  *
- * Threads share the rows of w, so that each is read once, or those of x where they are many, so that
- * each stays in one cache.  Where the type of w or the queue asks for it, x is rounded first: few
- * rows by each thread for itself, more by all, in memory they share, many by whoever has them. */
+ * Threads share the rows of w, so that each is read once, or those of x where they are many, so
+ * that each stays in one cache.  Where the type of w or the queue asks for it, x is rounded first:
+ * few rows by each thread for itself, more by all, in memory they share, many by whoever has them.
+ */
 #include "ops/cpu/stored.h"
 
 #include "base/quant_rows.h"
@@ -107,7 +108,12 @@ static void region(void *arg, int thread, int threads)
 
 void CPU(linear_stored)(ms_queue *q, const ms_linear_stored_args *a)
 {
-    enum { ROOM = MS_CPU_WORK_BYTES - STORED_WORK_BYTES, FEW = 4096, ROWS_LEAST = 8, ROWS_MANY = 64 };
+    enum {
+        ROOM = MS_CPU_WORK_BYTES - STORED_WORK_BYTES,
+        FEW = 4096,
+        ROWS_LEAST = 8,
+        ROWS_MANY = 64
+    };
     int N = a->x.dim[0], I = a->x.dim[1];
     product p = {.q = q, .a = a, .step = N, .int8 = ms_rounds_factor(a->w.dtype)};
 
