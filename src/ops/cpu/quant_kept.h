@@ -237,7 +237,7 @@ static void keep_group(uint8_t *to, ms_tensor w, int group)
                 uint32_t word;
 
                 memcpy(&word, from + first_word(dtype) + k * WORD_BYTES, sizeof word);
-                if (dtype == MS_Q8_0 && Q8_0_ZERO) word ^= 0x80808080;
+                if (dtype == MS_Q8_0 && Q8_0_ZERO != 0) word ^= 0x80808080;
                 memcpy(words + ((first + (size_t)k) * VF + (size_t)i) * WORD_BYTES, &word,
                        sizeof word);
             }
